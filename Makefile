@@ -1,0 +1,51 @@
+# make run        everything set up, the platform up, a year of retail data taken through it; Ctrl-C stops it
+# make run ONCE=1 the same, but it ends when all is materialized: 0 only if everything passed
+# make test       everything set up, and every test that needs nothing but what it installs
+# make lint       style, layers and types
+# make services   tests against real servers; what is not on this machine is skipped, by name
+# make faults     tests that kill processes and cut files; SHORT=1 leaves out the long ones
+# make bench      the benchmarks, against peers and limits
+# make clean      removes what was installed and built; data/ stays (DATA=1 removes it too)
+#
+# PYTHON=/path/to/python3.13 chooses the interpreter, PYTEST="-k name" is passed to pytest.
+
+PYTHON ?= $(shell command -v python3 || command -v python3.13 || command -v python3.12 || command -v python3.11 || echo python3)
+BIN := .venv/bin
+
+export UV_PYTHON_DOWNLOADS := never
+export DO_NOT_TRACK := 1
+
+.PHONY: run test lint services faults bench clean installed installed-for-development
+
+run: installed
+	@exec $(BIN)/caudal up --quickstart shop.quickstart:land $(if $(ONCE),--once)
+
+test: installed-for-development
+	$(BIN)/python -m pytest tests --ignore=tests/services --ignore=tests/faults $(PYTEST)
+
+lint: installed-for-development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/ty check
+
+services: installed-for-development
+	@deploy/local/run_tests tests/services "tests of real servers" -rs $(PYTEST)
+
+faults: installed-for-development
+	@deploy/local/run_tests tests/faults "fault tests" -rs $(if $(SHORT),-m "not long") $(PYTEST)
+
+bench: installed-for-development
+	@if [ -f bench/__main__.py ]; then $(BIN)/python -m bench $(BENCH); \
+	else echo "make bench: there is no benchmark yet (bench/__main__.py does not exist); nothing was run"; fi
+
+clean:
+	rm -rf .venv .uv .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage dist build dbt/target dbt/logs
+	find platform tests deploy docs bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	$(if $(DATA),rm -rf data,@echo "data/ stays; make clean DATA=1 removes it too")
+
+installed:
+	@$(PYTHON) deploy/local/bootstrap.py run
+
+installed-for-development:
+	@$(PYTHON) deploy/local/bootstrap.py test

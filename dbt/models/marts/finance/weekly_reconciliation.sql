@@ -1,0 +1,41 @@
+with
+
+warehouse as (
+    select
+        week,
+        count(*) as transactions,
+        count(distinct basket_id) as baskets,
+        sum(sales) as sales
+    from {{ ref("fct_basket_lines") }}
+    group by week
+),
+
+compared as (
+    select
+        coalesce(closed.week, warehouse.week) as week,
+        closed.week_start,
+        coalesce(warehouse.transactions, 0) as warehouse_transactions,
+        coalesce(closed.transactions, 0) as closed_transactions,
+        coalesce(warehouse.baskets, 0) as warehouse_baskets,
+        coalesce(closed.baskets, 0) as closed_baskets,
+        cast(coalesce(warehouse.sales, 0) as decimal(18, 2)) as warehouse_sales,
+        cast(coalesce(closed.sales, 0) as decimal(18, 2)) as closed_sales
+    from warehouse
+    full outer join {{ ref("stg_finance__weekly_close") }} as closed on warehouse.week = closed.week
+)
+
+select
+    week,
+    week_start,
+    warehouse_transactions,
+    closed_transactions,
+    warehouse_baskets,
+    closed_baskets,
+    warehouse_sales,
+    closed_sales,
+    cast(warehouse_sales - closed_sales as decimal(18, 2)) as sales_difference,
+    warehouse_transactions = closed_transactions
+    and warehouse_baskets = closed_baskets
+    and warehouse_sales = closed_sales as is_reconciled
+from compared
+{{ in_order("week") }}

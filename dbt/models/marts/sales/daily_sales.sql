@@ -1,0 +1,35 @@
+with
+
+by_department as (
+    select
+        day,
+        department,
+        cast(sum(sales) as decimal(18, 2)) as sales,
+        cast(coalesce(sum(units), 0) as bigint) as units,
+        count(*) as lines,
+        count(distinct basket_id) as baskets,
+        count(distinct household_id) as households,
+        count(distinct store_id) as stores,
+        cast(sum(retail_discount) as decimal(18, 2)) as retail_discount,
+        cast(sum(coupon_discount) as decimal(18, 2)) as coupon_discount,
+        cast(sum(coupon_match_discount) as decimal(18, 2)) as coupon_match_discount
+    from {{ ref("fct_basket_lines") }}
+    group by day, department
+)
+
+select
+    day,
+    department,
+    sales,
+    units,
+    lines,
+    baskets,
+    households,
+    stores,
+    retail_discount,
+    coupon_discount,
+    coupon_match_discount,
+    -- The last day of all may still be growing.
+    day < max(day) over () as is_complete
+from by_department
+{{ in_order("day, department") }}

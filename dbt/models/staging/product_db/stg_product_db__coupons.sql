@@ -1,0 +1,5 @@
+select
+    coupon_upc,
+    product_id,
+    campaign_id
+from {{ source("product_db", "coupons") }}

@@ -1,0 +1,154 @@
+"""Where lake, warehouse, registry and online store live.
+
+The only module that reads environment variables, and it connects to nothing. Settings:
+
+| variable | meaning | default |
+|---|---|---|
+| `CAUDAL_ENV` | engines: `local` | `local` |
+| `CAUDAL_ROOT` | the checkout: `workspace.yaml`, `dbt/`, `deploy/` | the nearest folder upwards with a `workspace.yaml` |
+| `CAUDAL_DATA` | the folder of all data, one folder a company below it | `<root>/data` |
+| `CAUDAL_COMPANY` | the company that the command line speaks of | the only code location, else `shop` |
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+ENVIRONMENTS = ("local",)
+
+
+class UnknownEnvironment(ValueError):
+    """`CAUDAL_ENV` names an environment that does not exist."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The places of one company's data in one environment. Paths are absolute and need not exist yet.
+
+    Attributes:
+        name: the engines in use, one of `ENVIRONMENTS`.
+        company: the company, which is also the name of its code location.
+        root: the checkout.
+        data: the folder that holds every company's data and Dagster's own.
+
+    """
+
+    name: str
+    company: str
+    root: Path
+    data: Path
+
+    @classmethod
+    def current(cls, company: str | None = None) -> Environment:
+        """The environment that the variables above describe.
+
+        Raises:
+            UnknownEnvironment: `CAUDAL_ENV` is not one of `ENVIRONMENTS`.
+
+        """
+        name = os.environ.get("CAUDAL_ENV", "local")
+        if name not in ENVIRONMENTS:
+            raise UnknownEnvironment(
+                f"CAUDAL_ENV is {name!r}; expected one of: {', '.join(ENVIRONMENTS)}. Unset it to run on this machine."
+            )
+        root = Path(os.environ["CAUDAL_ROOT"]) if "CAUDAL_ROOT" in os.environ else _checkout()
+        data = Path(os.environ["CAUDAL_DATA"]) if "CAUDAL_DATA" in os.environ else root / "data"
+        return cls(
+            name=name,
+            company=company or os.environ.get("CAUDAL_COMPANY", "shop"),
+            root=root.resolve(),
+            data=data.resolve(),
+        )
+
+    @classmethod
+    def of_module(cls, module_name: str) -> Environment:
+        """The environment of the company whose package holds `module_name`, such as `shop.defs.sales`."""
+        return cls.current(module_name.partition(".")[0])
+
+    @property
+    def home(self) -> Path:
+        """Everything of this company."""
+        return self.data / self.company
+
+    @property
+    def lake(self) -> Path:
+        """Lake files, `<source>/<dataset>/...`."""
+        return self.home / "lake"
+
+    @property
+    def sources(self) -> Path:
+        """Stand-ins of source systems that are files themselves, such as an SQLite database."""
+        return self.home / "sources"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.home / "warehouse"
+
+    @property
+    def raw(self) -> Path:
+        """Raw tables, one Delta Lake table a dataset: `<source>__<dataset>`."""
+        return self.warehouse / "raw"
+
+    @property
+    def quarantine(self) -> Path:
+        """Rejected rows, one Delta Lake table a dataset: `<source>__<dataset>`."""
+        return self.warehouse / "quarantine"
+
+    @property
+    def published(self) -> Path:
+        """The DuckDB file that readers open: a link to the published version, replaced and never written in place."""
+        return self.warehouse / "warehouse.duckdb"
+
+    @property
+    def versions(self) -> Path:
+        """The published version and the few before it, a folder each."""
+        return self.warehouse / "versions"
+
+    @property
+    def candidates(self) -> Path:
+        """Unpublished builds, a folder each, on the same file system as `versions`."""
+        return self.warehouse / "candidates"
+
+    @property
+    def state(self) -> Path:
+        """What the platform must remember: the ledger and its locks."""
+        return self.home / "state"
+
+    @property
+    def registry(self) -> Path:
+        """The model registry."""
+        return self.home / "registry"
+
+    @property
+    def online(self) -> Path:
+        """Versions of the online store."""
+        return self.home / "online"
+
+    @property
+    def reports(self) -> Path:
+        """Documents for people: executed notebooks."""
+        return self.home / "reports"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's instance, shared by all companies."""
+        return self.data / "dagster"
+
+    @property
+    def logs(self) -> Path:
+        return self.data / "logs"
+
+    @property
+    def duckdb_extensions(self) -> Path:
+        """DuckDB's `extension_directory`: links to the signed extensions that installed packages bring."""
+        return self.data / "duckdb_extensions"
+
+
+def _checkout() -> Path:
+    for start in (Path.cwd(), Path(__file__).resolve().parent):
+        for folder in (start, *start.parents):
+            if (folder / "workspace.yaml").is_file():
+                return folder
+    return Path.cwd()

@@ -1,0 +1,1 @@
+"""Looking at published tables: profiles, plots, notebooks, graph measures."""

@@ -1,0 +1,135 @@
+"""Exploration declared in YAML: profiles of published tables, notebooks, networks."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import dagster as dg
+
+from caudal.environment import Environment
+from caudal.explore.assets import GROUP, network_asset, notebook_asset, profile_assets
+from caudal.transform.component import DbtProject
+
+ResolvedPath = Annotated[
+    Path, dg.Resolver(lambda context, value: context.resolve_source_relative_path(value), model_field_type=str)
+]
+
+
+class Profiles(dg.Component, dg.Model, dg.Resolvable):
+    """Profiles every published table of a stage: an asset `profile/<domain>/<table>` below each.
+
+    The tables are those of the company's dbt projects: a new mart is profiled without being named here.
+
+    Attributes:
+        stage: the first part of the tables' asset keys.
+
+    """
+
+    stage: str = "marts"
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        env = Environment.of_module(context.defs_module_name)
+        projects = context.component_tree.get_all_components(DbtProject)
+        tables = [table for project in projects for table in project.published_tables(env)]
+        return profile_assets([table for table in tables if table.key[0] == self.stage], env)
+
+
+class Notebook(dg.Component, dg.Model, dg.Resolvable):
+    """An analyst's notebook as the asset `notebook/<domain>/<name>`: executed anew when what it reads has changed.
+
+    It runs in a process of its own with the company's environment, so that `caudal.warehouse.published` reads what is
+    published. Its texts, values and images are shown on the asset's page.
+
+    Attributes:
+        path: the `.ipynb`, relative to the file that declares it.
+        name: of the asset; the file's name without its ending if left out.
+        deps: keys of the assets that it reads, such as `marts/sales/fct_baskets`.
+        parameters: what replaces the values of the cell tagged `parameters`.
+        timeout_s: for the whole notebook.
+
+    """
+
+    path: ResolvedPath
+    name: str = ""
+    domain: str
+    deps: Sequence[str]
+    parameters: Mapping[str, Any] = {}
+    description: str = ""
+    owners: Sequence[str] = ()
+    timeout_s: float = 600
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Read the notebook's text, whose change is a change of the asset's code.
+
+        Raises:
+            FileNotFoundError: there is no such notebook.
+
+        """
+        return self.definitions(Environment.of_module(context.defs_module_name))
+
+    def definitions(self, env: Environment) -> dg.Definitions:
+        """The asset in `env`."""
+        text = self.path.read_bytes()
+        version = hashlib.sha256(text + json.dumps(dict(self.parameters), sort_keys=True, default=str).encode())
+        spec = dg.AssetSpec(
+            ["notebook", self.domain, self.name or self.path.stem],
+            deps=[dg.AssetKey.from_user_string(key) for key in self.deps],
+            description=self.description,
+            group_name=GROUP,
+            kinds={"jupyter", "python"},
+            owners=list(self.owners),
+            tags={"domain": self.domain},
+            code_version=version.hexdigest()[:12],
+        )
+        return dg.Definitions(assets=[notebook_asset(spec, self.path, env, self.parameters, self.timeout_s)])
+
+
+class Network(dg.Component, dg.Model, dg.Resolvable):
+    """Who matters among the nodes that have something in common, as the asset and table `explore.<name>`.
+
+    Two nodes are linked if a value of `link` occurs with both. Their degree, PageRank and betweenness are published; the
+    most important ones are on the page of the asset, `explore/<domain>/<name>`.
+
+    Attributes:
+        table: the published table, `schema.table`; `asset` is its asset key.
+        node: its column of the nodes, such as `household_id`; `link` the one of what they have in common.
+
+    """
+
+    name: str
+    domain: str
+    table: str
+    asset: str
+    node: str
+    link: str
+    description: str = ""
+    owners: Sequence[str] = ()
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        return self.definitions(Environment.of_module(context.defs_module_name))
+
+    def definitions(self, env: Environment) -> dg.Definitions:
+        """The asset in `env`."""
+        relation = f"explore.{self.name}"
+        key = dg.TableColumnConstraints(nullable=False, unique=True)
+        schema = dg.TableSchema(
+            [
+                dg.TableColumn(self.node, "any", "The node, of the type that it has in the table.", constraints=key),
+                dg.TableColumn("degree", "bigint", f"How many others it has a {self.link} in common with."),
+                dg.TableColumn("pagerank", "double", "The share of a random walk along the links spent on it; all sum to 1."),
+                dg.TableColumn("betweenness", "double", "The share of shortest paths between two others that lead through it."),
+            ]
+        )
+        spec = dg.AssetSpec(
+            ["explore", self.domain, self.name],
+            deps=[dg.AssetKey.from_user_string(self.asset)],
+            description=self.description,
+            group_name=GROUP,
+            kinds={"python", "duckdb"},
+            owners=list(self.owners),
+            tags={"domain": self.domain},
+            metadata={"dagster/relation_identifier": relation, "dagster/column_schema": schema},
+        )
+        return dg.Definitions(assets=[network_asset(spec, self.table, self.node, self.link, relation, env)])

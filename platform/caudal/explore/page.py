@@ -1,0 +1,32 @@
+"""One page about a table: its profile, and pictures of its main columns and of its rows over time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from caudal.explore import markdown
+from caudal.explore.distributions import distribution, main_columns, time_series
+from caudal.explore.plots import distribution_grid, series_plot
+from caudal.explore.scan import profile_table
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from caudal.explore.profile import TableProfile
+
+
+def table_page(connection: duckdb.DuckDBPyConnection, relation: str) -> tuple[TableProfile, str]:
+    """The profile of `relation`, named `schema.table`, and all of it as Markdown with embedded pictures.
+
+    Raises:
+        duckdb.CatalogException: there is no such table.
+
+    """
+    profile = profile_table(connection, relation)
+    parts = [profile.to_markdown()]
+    drawn = [distribution(connection, relation, column) for column in main_columns(profile)]
+    if distributions := [found for found in drawn if found]:
+        parts.append(markdown.image(distribution_grid(distributions), f"{relation}: distributions"))
+    if series := time_series(connection, relation, profile):
+        parts.append(markdown.image(series_plot(series), f"{relation}: rows over time"))
+    return profile, "\n\n".join(parts)

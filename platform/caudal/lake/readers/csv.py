@@ -1,0 +1,249 @@
+"""Delimited text.
+
+An unquoted empty value, or one of the dataset's null markers unquoted, is no value. What is quoted is text: `""` is the empty
+text in a string column, and no value in any other, where it can mean nothing else. A line without a character is no row,
+unless there is but one column. A row with more or fewer values than the header is rejected, never padded.
+
+Lines that are well formed beyond doubt are split by Arrow, the others by `RecordSplitter`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from caudal.lake.dataset import CsvOptions, Dataset
+from caudal.lake.readers.csv_records import Record, RecordSplitter, fault_of_line
+from caudal.lake.readers.drift import match_columns
+from caudal.lake.readers.rows import BATCH_ROWS, Problem, Rows, Unreadable, batch_of, consecutive, text_batch, text_columns
+from caudal.lake.readers.text import MAX_LINE_BYTES, open_text, read_blocks
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: The header is looked for in so much of the file.
+_HEADER_BYTES = 1 << 20
+
+#: Well-formed lines one after the other that are worth giving to Arrow.
+_LONG_RUN = 256
+
+#: RE2 repeats a group no more often.
+_RE2_REPEATS = 1000
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a file is split into rows.
+
+    Attributes:
+        names: the contract's columns.
+        positions: which of the values of a row each of them is; None where the file does not have it.
+        width: how many values a row has.
+        header_lines: lines before the first row.
+
+    """
+
+    options: CsvOptions
+    names: tuple[str, ...]
+    positions: tuple[int | None, ...]
+    width: int
+    header_lines: int
+
+    @cached_property
+    def nulls(self) -> tuple[str, ...]:
+        return ("", *self.options.null_markers)
+
+    @cached_property
+    def splitter(self) -> RecordSplitter:
+        return RecordSplitter(self.options.delimiter, self.options.quote, frozenset(self.nulls))
+
+    @cached_property
+    def well_formed(self) -> str | None:
+        """A regular expression (RE2) of a line that is one row beyond doubt; None where Arrow cannot split it."""
+        options = self.options
+        if not (options.delimiter.isascii() and options.quote.isascii() and 1 <= self.width <= _RE2_REPEATS):
+            return None
+        d, q = f"\\x{ord(options.delimiter):02x}", f"\\x{ord(options.quote):02x}" if options.quote else ""
+        plain = f"[^{d}{q}\\r]*"
+        value = f"(?:{plain}|{q}(?:[^{q}\\r]|{q}{q})*{q})" if q else plain
+        more = f"(?:{d}{value}){{{self.width - 1}}}" if self.width > 1 else ""
+        return f"^{value}{more}\\r?$"
+
+
+def read_csv(dataset: Dataset, file: Path, path: str) -> Rows:
+    """The rows of one file.
+
+    Raises:
+        Unreadable: it is no such text, or has other columns than the contract.
+
+    """
+    options, contract = dataset.csv, dataset.contract
+    open_text(file, path, options.encoding, "CSV text")
+    names, ignored = contract.column_names, ()
+    if options.header:
+        found, lines = _header(options, file, path)
+        matched = match_columns(found, contract, path, f"line {lines}")
+        layout, ignored = _Layout(options, names, matched.positions, len(found), lines), matched.ignored
+    else:
+        layout = _Layout(options, names, tuple(range(len(names))), len(names), 0)
+    return Rows(text_columns(contract), lambda: _read(layout, file, path), list(ignored), file.stat().st_size)
+
+
+def _header(options: CsvOptions, file: Path, path: str) -> tuple[list[str], int]:
+    """The names in the first line that is not empty, and the number of the line on which they end."""
+    block = next(read_blocks(file, path, options.encoding, _HEADER_BYTES), None)
+    text = block.data.decode() if block else ""
+    if "\r" in text and "\n" not in text[:-1] and not text.endswith("\r\n"):
+        raise Unreadable(f"{path}: its lines end in a carriage return alone; write them with \\n or \\r\\n")
+    position = 0
+    while text.startswith(("\n", "\r\n"), position):
+        position = text.index("\n", position) + 1
+    if position == len(text):
+        raise Unreadable(f"{path}: there are only empty lines in the file; expected a header")
+    record, after = RecordSplitter(options.delimiter, options.quote, frozenset()).record_at(text, position)
+    line = text.count("\n", 0, position) + 1
+    if record is None:
+        record, _ = fault_of_line(text, position, "a quote is opened and never closed")
+    if record.fault:
+        raise Unreadable(f"{path}, line {line}: the header cannot be read: {record.fault}. It is `{record.text[:200]}`")
+    return [value or "" for value in record.values], text.count("\n", 0, after)
+
+
+def _read(layout: _Layout, file: Path, path: str) -> Iterator[pa.RecordBatch]:
+    rest, rest_line, skip = b"", 1, layout.header_lines
+    for block in read_blocks(file, path, layout.options.encoding):
+        data, line = (rest + block.data, rest_line) if rest else (block.data, block.first_line)
+        while skip and data:
+            data, skip, line = data[data.index(b"\n") + 1 :], skip - 1, line + 1
+        rest = yield from _split(layout, data, line, last=False)
+        rest_line = line + data.count(b"\n") - rest.count(b"\n")
+    if rest:
+        yield from _split(layout, rest, rest_line, last=True)
+
+
+def _split(layout: _Layout, data: bytes, line: int, *, last: bool) -> Generator[pa.RecordBatch, None, bytes]:
+    """Yield the rows of `data`, whose first line is number `line`; return the start of a row that goes on after it."""
+    plain = data.count(b"\r") == data.count(b"\r\n") and layout.well_formed is not None
+    quote = layout.options.quote
+    if plain and not (quote and quote.encode() in data):
+        batch = _by_arrow(layout, data, line, data.count(b"\n"))
+        if batch is not None:
+            yield batch
+            return b""
+    text = data.decode()
+    lines = text.split("\n")[:-1]
+    odd = _odd_lines(layout, lines) if plain else range(len(lines))
+    starts = [0, *accumulate(len(x) + 1 for x in lines)]
+    collected = _Collected(layout)
+    at = 0
+    while at < len(lines):
+        run_end = _lines_until(odd, at, len(lines))
+        if run_end - at >= _LONG_RUN:
+            run = text[starts[at] : starts[run_end]].encode()
+            batch = _by_arrow(layout, run, line + at, run_end - at)
+            if batch is not None:
+                yield from collected.flush()
+                yield batch
+                at = run_end
+                continue
+        record, after = layout.splitter.record_at(text, starts[at])
+        if record is None:
+            if not last and len(text) - starts[at] < MAX_LINE_BYTES:
+                yield from collected.flush()
+                return text[starts[at] :].encode()
+            record, after = fault_of_line(text, starts[at], "a quote is opened and never closed")
+        collected.add(record, line + at, text[starts[at] : after])
+        at += text.count("\n", starts[at], after)
+        if len(collected.rows) >= BATCH_ROWS:
+            yield from collected.flush()
+    yield from collected.flush()
+    return b""
+
+
+def _lines_until(odd: Sequence[int], at: int, end: int) -> int:
+    """The first of the `odd` lines from `at` on, or `end`."""
+    place = bisect_left(odd, at)
+    return odd[place] if place < len(odd) else end
+
+
+def _odd_lines(layout: _Layout, lines: list[str]) -> list[int]:
+    """Which lines are not one row beyond doubt."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    options = compute.MatchSubstringOptions(layout.well_formed)
+    fits = compute.call_function("match_substring_regex", [pa.array(lines, pa.large_string())], options)
+    return compute.call_function("indices_nonzero", [compute.call_function("invert", [fits])]).to_pylist()
+
+
+def _by_arrow(layout: _Layout, data: bytes, line: int, count: int) -> pa.RecordBatch | None:
+    """The rows of well-formed lines, or None if they are not `count` rows after all."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    options = layout.options
+    names = [str(i) for i in range(layout.width)]
+    used = sorted({p for p in layout.positions if p is not None})
+    try:
+        table = csv.read_csv(
+            pa.BufferReader(data),
+            csv.ReadOptions(column_names=names, use_threads=False, block_size=len(data) + 1),
+            csv.ParseOptions(
+                delimiter=options.delimiter,
+                quote_char=options.quote or False,
+                # Arrow would make an empty line a row of nulls.
+                ignore_empty_lines=layout.width > 1,
+            ),
+            csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                include_columns=[names[p] for p in used],
+                null_values=list(layout.nulls),
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+                check_utf8=False,
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    if table.num_rows != count:
+        return None
+    columns = [pa.nulls(count, pa.string()) if p is None else _one(table[str(p)]) for p in layout.positions]
+    return batch_of(columns, layout.names, consecutive(line, count))
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+class _Collected:
+    """Rows split one by one, until they are a batch."""
+
+    def __init__(self, layout: _Layout) -> None:
+        self._layout = layout
+        self.rows: list[list[str | None]] = []
+        self._places: list[int] = []
+        self._problems: dict[int, Problem] = {}
+
+    def add(self, record: Record, line: int, text: str) -> None:
+        width, fault = self._layout.width, record.fault
+        if fault is None and len(record.values) != width:
+            if text in ("\n", "\r\n"):
+                return
+            fault = f"{len(record.values)} values; expected {width}"
+        if fault:
+            self._problems[len(self.rows)] = Problem(fault, record.text or text.rstrip("\r\n"))
+        self.rows.append([None] * width if fault else record.values)
+        self._places.append(line)
+
+    def flush(self) -> Iterator[pa.RecordBatch]:
+        if self.rows:
+            values = list(zip(*self.rows, strict=True))
+            absent = [None] * len(self.rows)
+            columns = [absent if p is None else values[p] for p in self._layout.positions]
+            yield text_batch(columns, self._layout.names, self._places, self._problems)
+            self.rows, self._places, self._problems = [], [], {}

@@ -1,0 +1,97 @@
+"""Blocks of JSON lines parsed by Arrow, where the result is what parsing line by line would give."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from caudal.contracts import Column, Contract
+
+#: Up to here a double holds every integer.
+_EXACT_INTEGERS = 2**53
+
+
+class BlockParser:
+    """Parses blocks of flat objects.
+
+    Arrow's parser refuses what is no JSON, a key twice, and any number that does not fit its type exactly; what it does not
+    refuse is looked for here: two objects on a line, a key that is not there, a number too large or too small for a double.
+    """
+
+    def __init__(self, contract: Contract, ignored: list[str]) -> None:
+        self._contract = contract
+        self._ignored = ignored
+        self._schema = _schema(contract)
+
+    def parse(self, data: bytes) -> list[pa.Array] | None:
+        """The values of the contract's columns as text, one for each line; None if a line needs a closer look."""
+        import pyarrow as pa
+        from pyarrow import json
+
+        count = data.count(b"\n")
+        if self._schema is None or not data.startswith(b"{") or data.count(b"\n{") != count - 1:
+            return None
+        freeze = self._contract.drift == "freeze"
+        try:
+            table = json.read_json(
+                pa.BufferReader(data),
+                json.ReadOptions(use_threads=False, block_size=len(data) + 1),
+                json.ParseOptions(explicit_schema=self._schema, unexpected_field_behavior="error" if freeze else "infer"),
+            )
+        except pa.ArrowException:
+            return None
+        if table.num_rows != count:
+            return None
+        for column in self._contract.columns:
+            values = table[column.name]
+            if freeze and values.null_count != _written_nulls(data, column.name, values.null_count):
+                return None
+            if pa.types.is_floating(values.type) and not _plain_doubles(values, data):
+                return None
+        self._ignored += [n for n in table.column_names if n not in self._contract.column_names and n not in self._ignored]
+        return [_as_text(table[name]) for name in self._contract.column_names]
+
+
+def _schema(contract: Contract) -> pa.Schema | None:
+    """What Arrow parses each column as. None if there are objects or arrays, which are kept as they are written."""
+    import pyarrow as pa
+
+    if any(c.logical_type in ("object", "array") for c in contract.columns):
+        return None
+    return pa.schema([(c.name, _type(c)) for c in contract.columns])
+
+
+def _type(column: Column) -> pa.DataType:
+    import pyarrow as pa
+
+    return column.arrow_type if column.logical_type in ("integer", "number", "boolean") else pa.string()
+
+
+def _written_nulls(data: bytes, name: str, at_least: int) -> int:
+    """How many nulls are written for the key. A key cannot stand inside a string: the quotes around it would be escaped."""
+    import json
+
+    if not at_least:
+        return 0
+    key = json.dumps(name, ensure_ascii=False).encode()
+    return data.count(key + b":null") + data.count(key + b": null")
+
+
+def _plain_doubles(values: pa.ChunkedArray, data: bytes) -> bool:
+    """Whether no number lost anything: none is that large, or that small, that the double is another."""
+    import numpy as np
+
+    found = values.to_numpy()
+    found = found[~np.isnan(found)]
+    if len(found) != len(values) - values.null_count or (np.abs(found) >= _EXACT_INTEGERS).any():
+        return False
+    return bool(found.all()) or b"e-" not in data.lower()
+
+
+def _as_text(values: pa.ChunkedArray) -> pa.Array:
+    import pyarrow as pa
+
+    text = values.cast(pa.string())
+    return text.chunk(0) if text.num_chunks == 1 else text.combine_chunks()

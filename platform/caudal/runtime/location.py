@@ -1,0 +1,91 @@
+"""One code location from a company's package.
+
+A company is a package with a `defs` folder of YAML, contracts and Python. Its `definitions.py` is three lines around
+`code_location`. Loading opens no connection and imports no heavy library.
+"""
+
+import importlib
+from collections.abc import Sequence
+
+import dagster as dg
+
+from caudal.environment import Environment
+from caudal.lake.component import Datasets, lake_key, lake_spec
+from caudal.lake.dataset import Dataset
+from caudal.lake.sensor import lake_sensor
+from caudal.runtime.policy import refresh_policy
+from caudal.warehouse.component import raw_asset, raw_key
+
+#: How long the lake sensor holds a tick when nothing is new.
+HOLD_S = 20.0
+
+
+def code_location(company: str) -> dg.Definitions:
+    """Everything that the package `company` declares, with the raw tables, the lake sensor and the automation policy.
+
+    Raises:
+        caudal.declaration.DeclarationError: a contract is wrong; with file and line.
+
+    """
+    env = Environment.current(company)
+    tree = component_tree(env)
+    declared = tree.build_defs(tree.defs_module_path)
+    datasets = datasets_of(tree)
+    return dg.Definitions.merge(_automated(declared, datasets), _lake_and_warehouse(env, declared, datasets))
+
+
+def component_tree(env: Environment) -> dg.ComponentTree:
+    """The components that the company declares in its `defs` folder."""
+    return dg.ComponentTree.from_module(importlib.import_module(f"{env.company}.defs"), env.root)
+
+
+def datasets_of(tree: dg.ComponentTree) -> list[Dataset]:
+    """Every dataset that the company declares, with its contract."""
+    return [dataset for component in tree.get_all_components(Datasets) for dataset in component.declared()]
+
+
+def load_definitions(company: str) -> dg.Definitions:
+    """The definitions of the code location `company`, as its `definitions.py` declares them."""
+    loaded = importlib.import_module(f"{company}.definitions").defs
+    return loaded if isinstance(loaded, dg.Definitions) else loaded()
+
+
+def _lake_and_warehouse(env: Environment, declared: dg.Definitions, datasets: Sequence[Dataset]) -> dg.Definitions:
+    _refuse_duplicates(datasets)
+    extracted = {spec.key for spec in declared.resolve_all_asset_specs()}
+    dropped = [d for d in datasets if lake_key(d) not in extracted]
+    raw_keys = {d.id: raw_key(d) for d in datasets}
+    lake_keys = {d.id: lake_key(d) for d in datasets if d not in dropped}
+    automation = dg.AutomationConditionSensorDefinition(
+        "automation",
+        target=dg.AssetSelection.all(),
+        minimum_interval_seconds=5,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Refreshes what the lake sensor did not: after failures, code changes, schedules.",
+    )
+    return dg.Definitions(
+        assets=[*(lake_spec(d) for d in dropped), *(raw_asset(env, d, dropped=d in dropped) for d in datasets)],
+        sensors=[*([lake_sensor(env, datasets, raw_keys, lake_keys, hold_s=HOLD_S)] if datasets else []), automation],
+        executor=dg.in_process_executor,
+    )
+
+
+def _automated(declared: dg.Definitions, datasets: Sequence[Dataset]) -> dg.Definitions:
+    """`declared`, with the refresh policy on every asset that depends on another and has no condition of its own."""
+    partitioned = [k for d in datasets if d.partition_by != "none" for k in (lake_key(d), raw_key(d))]
+    policy = refresh_policy(dg.AssetSelection.keys(*partitioned))
+
+    def with_policy(spec: dg.AssetSpec) -> dg.AssetSpec:
+        if spec.automation_condition is not None or not spec.deps:
+            return spec
+        return spec.replace_attributes(automation_condition=policy)
+
+    return declared.map_asset_specs(func=with_policy)
+
+
+def _refuse_duplicates(datasets: Sequence[Dataset]) -> None:
+    seen: set[str] = set()
+    for dataset in datasets:
+        if dataset.id in seen:
+            raise ValueError(f"dataset {dataset.id} is declared twice; remove one declaration")
+        seen.add(dataset.id)

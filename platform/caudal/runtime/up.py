@@ -1,0 +1,316 @@
+"""`caudal up`: the whole platform on this machine, until Ctrl-C or until all is materialized.
+
+It starts the services, lands the quick-start data if asked to, shows how far each stage has come, and judges when it is done.
+Whatever ends it, nothing that it started stays behind; whatever ended the one before, this one takes the work up again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from caudal.environment import Environment
+from caudal.runtime import changes, observation, report, services
+from caudal.runtime.lock import AlreadyUp, only_one
+from caudal.runtime.lost_runs import fail_lost_runs
+from caudal.runtime.progress import Judgement, State, judge, progress
+from caudal.runtime.supervisor import Service, ServiceFailed, Supervisor, last_lines
+
+if TYPE_CHECKING:
+    import subprocess
+
+    import dagster as dg
+    from rich.console import Console
+
+    from caudal.runtime.observation import Observer
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the platform is run on this machine.
+
+    Attributes:
+        dagster_port, api_port: where to listen on loopback; if taken, the next free port, which is told.
+        timeout_s: with `once`, how long everything may take altogether.
+        ready_timeout_s: how long the services may take to answer.
+        poll_s: seconds between two looks.
+    """
+
+    dagster_port: int = 3000
+    api_port: int = 8765
+    timeout_s: float = 3600.0
+    ready_timeout_s: float = 180.0
+    poll_s: float = 1.0
+
+
+class CannotGoOn(RuntimeError):
+    """Something failed that waiting does not mend. The message says what and where to look."""
+
+
+class _Interrupted(BaseException):
+    """A signal asked this process to stop."""
+
+
+def up(
+    env: Environment,
+    *,
+    once: bool = False,
+    quickstart: str | None = None,
+    settings: Settings | None = None,
+    console: Console | None = None,
+) -> int:
+    """Bring the platform up and keep it up; the exit code of the process.
+
+    Args:
+        once: end when there is nothing left to do, instead of serving until interrupted.
+        quickstart: `module:function` to call with `env.home` before the first look at the lake, or None.
+
+    Returns:
+        0 if everything is materialized and every check passed, 130 if interrupted before that, 1 otherwise.
+    """
+    console = console or report.console()
+    try:
+        with only_one(env.dagster_home / "up.lock") as lock, _signals_interrupt():
+            session = _Session(env, settings or Settings(), console, once=once, quickstart=quickstart)
+            lock.tell({"dagster": session.addresses.dagster, "api": session.addresses.api})
+            return session.run()
+    except (AlreadyUp, CannotGoOn, ServiceFailed, services.WorkspaceError) as problem:
+        console.print(f"caudal up: {problem}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        return 1
+
+
+@dataclass
+class _Session:
+    env: Environment
+    settings: Settings
+    console: Console
+    once: bool
+    quickstart: str | None
+    addresses: services.Addresses = field(init=False)
+    started_s: float = field(default_factory=time.time)
+    _instance: dg.DagsterInstance | None = None
+
+    def __post_init__(self) -> None:
+        dagster_port = services.free_port(self.settings.dagster_port)
+        self.addresses = services.Addresses(dagster_port, services.free_port(self.settings.api_port, dagster_port))
+        self.locations = services.code_locations(self.env.root / "workspace.yaml")
+        self.reached: Judgement | None = None
+
+    def run(self) -> int:
+        services.prepare(self.env, self.locations)
+        supervisor = Supervisor(
+            self.env.dagster_home,
+            self.env.logs,
+            services.variables(self.env, dict(os.environ)),
+            self.env.root,
+            on_death=self._clean_up_after,
+        )
+        view = report.view_for(self.console)
+        try:
+            with supervisor:
+                try:
+                    if self._start(supervisor):
+                        self._follow(supervisor, self._observer(), view)
+                    if not self.once:
+                        self._serve(supervisor)
+                    return 0 if self.complete else 1
+                finally:
+                    view.close()
+                    self._say("Stopping")
+        except _Interrupted:
+            return 0 if self.complete else INTERRUPTED
+        finally:
+            self._leave()
+
+    # Starting
+
+    @property
+    def complete(self) -> bool:
+        return self.reached is not None and self.reached.state is State.COMPLETE
+
+    def _start(self, supervisor: Supervisor) -> bool:
+        """Start everything; whether the definitions could be loaded."""
+        self._say("Starting Caudal: code location, webserver, daemon, API")
+        if not (self.env.dagster_home / "storage").exists():
+            _ = self.instance  # creates the databases, before several processes do so at once
+        for location in self.locations:
+            supervisor.start(services.code_server(self.env, location))
+        supervisor.start(services.webserver(self.env, self.addresses))
+        supervisor.start(services.api(self.env, self.addresses))
+        landing = self._land(supervisor)
+        lost = fail_lost_runs(self.instance, "The platform was stopped while this run was going on.", self.started_s)
+        if lost:
+            self._say(f"{len(lost)} runs were cut off when the platform was last stopped; they will be tried again")
+        self._wait_for_landing(supervisor, landing)
+        supervisor.start(services.daemon(self.env))  # last: from here on runs start
+        return self._wait_until_ready(supervisor)
+
+    @property
+    def instance(self) -> dg.DagsterInstance:
+        if self._instance is None:
+            import dagster as dg
+
+            self._instance = dg.DagsterInstance.from_config(str(self.env.dagster_home))
+        return self._instance
+
+    def _land(self, supervisor: Supervisor) -> subprocess.Popen[bytes] | None:
+        if self.quickstart is None:
+            return None
+        module, _, function = self.quickstart.partition(":")
+        code = "import importlib, pathlib, sys; getattr(importlib.import_module({!r}), {!r})(pathlib.Path({!r}))"
+        self._say("Landing the quick-start data in the lake")
+        command = (sys.executable, "-c", code.format(module, function, str(self.env.home)))
+        return supervisor.run(Service("quickstart", command))
+
+    def _wait_for_landing(self, supervisor: Supervisor, landing: subprocess.Popen[bytes] | None) -> None:
+        if landing is None:
+            return
+        while landing.poll() is None:
+            self._tick(supervisor)
+        if landing.returncode != 0:
+            log = self.env.logs / "quickstart.log"
+            raise CannotGoOn(f"the quick-start data could not be landed. The end of {log}:\n{last_lines(log)}")
+
+    def _wait_until_ready(self, supervisor: Supervisor) -> bool:
+        deadline = time.time() + self.settings.ready_timeout_s
+        loaded = None
+        while loaded is None or not services.api_answers(self.addresses):
+            if time.time() > deadline:
+                raise CannotGoOn(
+                    f"the services did not answer within {self.settings.ready_timeout_s:.0f} s; see the logs in {self.env.logs}"
+                )
+            self._tick(supervisor, 0.2)
+            loaded = services.locations_loaded(self.addresses)
+        broken = {name: problem for name, problem in loaded.items() if problem is not None}
+        for name, problem in broken.items():
+            self._say(f"Code location {name} cannot be loaded, and nothing of it can be done: {problem}", "bold red")
+        if not broken:
+            self._say(f"Ready after {time.time() - self.started_s:.1f} s")
+        self._say_addresses()
+        return not broken
+
+    # Going on
+
+    def _observer(self) -> Observer:
+        from caudal.runtime.location import load_definitions
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the code server has logged them
+            subject = observation.Subject.of(load_definitions(self.env.company), self.env.company)
+        files = observation.ledger_files(self.env.state / "ledger.db")
+        return observation.Observer(self.instance, subject, files, self.started_s)
+
+    def _follow(self, supervisor: Supervisor, observer: Observer, view: report.View) -> None:
+        """Watch until there is nothing left to do, or with `once` no time left, and tell how it ended."""
+        while True:
+            seen = observer.look()
+            view.update(progress(seen))
+            verdict = judge(seen)
+            late = self.once and time.time() - self.started_s > self.settings.timeout_s
+            if verdict.state is not State.WORKING or late:
+                break
+            self._tick(supervisor)
+        self.reached = verdict
+        view.close()
+        report.summary(self.console, progress(seen))
+        self._say_verdict(verdict)
+
+    def _serve(self, supervisor: Supervisor) -> None:
+        """Keep everything running, and load definitions again when their files have changed and no run needs the old ones."""
+        self._say("Serving until Ctrl-C")
+        watches = {location: self._watch(location) for location in self.locations}
+        stale: set[services.CodeLocation] = set()
+        while True:
+            self._tick(supervisor)
+            stale |= {location for location, watch in watches.items() if watch.changed()}
+            if stale and not self._runs_going():
+                for location in stale:
+                    supervisor.restart(services.code_server(self.env, location).name)
+                    self._say(f"Definitions of {location.name} have changed; loading them again")
+                stale.clear()
+
+    def _watch(self, location: services.CodeLocation) -> changes.Watch:
+        package = changes.package_folder(location.module)
+        return changes.Watch(tuple(folder for folder in (package, self.env.root / "dbt") if folder is not None))
+
+    def _runs_going(self) -> bool:
+        import dagster as dg
+
+        going = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+        return self.instance.get_runs_count(dg.RunsFilter(statuses=going)) > 0
+
+    def _tick(self, supervisor: Supervisor, seconds: float | None = None) -> None:
+        supervisor.tend()
+        time.sleep(self.settings.poll_s if seconds is None else seconds)
+
+    # Ending
+
+    def _clean_up_after(self, service: Service) -> None:
+        """The workers of a code server that died are gone with it: their runs have failed."""
+        self._say(f"{service.name} has ended and is started again; see {self.env.logs / service.name}.log")
+        for location in self.locations:
+            if services.code_server(self.env, location).name == service.name:
+                fail_lost_runs(self.instance, "The code server ended while this run was going on.", time.time(), location.name)
+
+    def _leave(self) -> None:
+        if self._instance is not None:
+            fail_lost_runs(self._instance, "The platform was stopped while this run was going on.", time.time())
+            self._instance.dispose()
+        services.remove_sockets(self.env, self.locations)
+
+    # Saying
+
+    def _say(self, text: str, style: str | None = None) -> None:
+        try:
+            self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        except OSError:  # the terminal is gone
+            return
+
+    def _say_addresses(self) -> None:
+        for name, address, wanted in (
+            ("Dagster", self.addresses.dagster, self.settings.dagster_port),
+            ("API", f"{self.addresses.api}/docs", self.settings.api_port),
+        ):
+            moved = "" if f":{wanted}" in address else f" (port {wanted} is taken)"
+            self._say(f"  {name:<8} {address}{moved}")
+
+    def _say_verdict(self, verdict: Judgement) -> None:
+        if verdict.state is State.COMPLETE:
+            self._say("Everything is materialized, and every check passed", "bold green")
+        elif verdict.state is State.WORKING:
+            self._say(f"Not done after {self.settings.timeout_s:.0f} s, and still going on", "bold red")
+        else:
+            self._say("Not everything could be done:", "bold red")
+            for problem, run_id in verdict.problems:
+                where = f"\n    {self.addresses.dagster}/runs/{run_id}" if run_id else ""
+                self._say(f"  {problem}{where}")
+            self._say(f"  Logs: {self.env.logs}")
+        if not self.once:
+            self._say_addresses()
+
+
+@contextmanager
+def _signals_interrupt() -> Generator[None]:
+    """Ctrl-C, a request to terminate and a closed terminal all interrupt once; while stopping they are ignored."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def interrupt(_number: int, _frame: object) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        raise _Interrupted
+
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

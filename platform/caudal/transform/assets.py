@@ -1,0 +1,176 @@
+"""One Dagster asset for each dbt node, and one check for each dbt test, all made by one step that publishes what passed."""
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+
+from caudal.environment import Environment
+from caudal.lake.dataset import Dataset
+from caudal.transform.build import build
+from caudal.transform.checks import Check
+from caudal.transform.events import check_metadata, node_metadata, table_schema
+from caudal.transform.manifest import Manifest
+from caudal.transform.nodes import Node
+from caudal.transform.outcome import BuildResult, NodeResult
+from caudal.transform.project import Project
+from caudal.transform.selection import what_to_run
+from caudal.warehouse.candidate import open_candidate
+
+_LOGGER = logging.getLogger(__name__)
+_NOT_IN_A_TAG = re.compile(r"[^A-Za-z0-9_.-]")
+_SEVERITIES = {"warn": dg.AssetCheckSeverity.WARN}
+_LONGEST_TAG = 63
+
+Event = dg.MaterializeResult | dg.AssetCheckResult | dg.AssetCheckEvaluation
+
+
+def dbt_assets(env: Environment, project: Project, manifest: Manifest, datasets: Sequence[Dataset]) -> dg.AssetsDefinition:
+    """The project as one subsettable asset definition.
+
+    A run builds the selected nodes and runs the selected tests, and besides those without which something unaudited could be
+    published: see `selection.what_to_run`. Selecting checks alone runs only them and publishes nothing.
+    """
+    for unattached in manifest.unattached.values():
+        _LOGGER.warning("dbt test %s reads no model: it is no check, and is never run", ".".join(unattached))
+
+    @dg.multi_asset(
+        name=f"dbt_{manifest.project}",
+        specs=[asset_spec(node, manifest) for node in manifest.nodes.values()],
+        check_specs=[check_spec(check, manifest) for check in manifest.checks.values()],
+        can_subset=True,
+        # Tests of sources are checks of raw tables, which another step makes.
+        allow_arbitrary_check_specs=True,
+    )
+    def build_and_publish(context: dg.AssetExecutionContext) -> Iterator[Event]:
+        nodes = [manifest.node_of[tuple(key.path)].unique_id for key in context.selected_asset_keys]
+        asked = [manifest.check_of[tuple(k.asset_key.path), k.name].unique_id for k in context.selected_asset_check_keys]
+        checks = what_to_run(manifest, nodes, asked)
+        version = None
+        with open_candidate(env, datasets) as candidate:
+            result = build(
+                project,
+                manifest,
+                database=candidate.path,
+                select=[*nodes, *checks],
+                on_result=lambda done: _log(context, manifest, done),
+            )
+            if result.passed:
+                candidate.restore(result.to_restore)
+                version = candidate.publish()
+        yield from _materializations(context, result, version)
+        yield from _evaluations(result, asked)
+        failure = _failure(result)
+        if failure is not None:
+            raise failure
+
+    return build_and_publish
+
+
+def asset_spec(node: Node, manifest: Manifest) -> dg.AssetSpec:
+    """A node as an asset."""
+    # Dagster warns of each virtual asset that they may change in a patch release.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return dg.AssetSpec(
+            key=list(node.key),
+            deps=[list(key) for key in node.deps],
+            description=node.description or f"dbt {node.kind} `{node.key[-1]}`",
+            metadata={
+                "dagster/table_name": node.relation,
+                "dagster/column_schema": table_schema([(c.name, c.data_type) for c in node.columns], node),
+                "materialized": node.materialized,
+            },
+            skippable=True,
+            group_name=node.group,
+            code_version=node.code_version,
+            owners=list(node.owners),
+            tags={"domain": node.key[1], **{_NOT_IN_A_TAG.sub("_", tag)[:_LONGEST_TAG]: "" for tag in node.tags}},
+            kinds={"dbt", manifest.adapter or "sql", "view" if node.is_virtual else "table"},
+            is_virtual=node.is_virtual,
+        )
+
+
+def check_spec(check: Check, manifest: Manifest) -> dg.AssetCheckSpec:
+    """A test as a check.
+
+    A source's test does not block in Dagster: it is dbt that skips, in every build, the models below a source whose test
+    fails. A blocking check that is not evaluated in the run that makes its asset, since another step died, would keep
+    automation from ever trying again.
+    """
+    is_of_node = check.attached_to in manifest.nodes
+    others = {manifest.nodes[u].key for u in check.reads if u in manifest.nodes} - {check.asset}
+    return dg.AssetCheckSpec(
+        check.name,
+        asset=list(check.asset),
+        description=check.description,
+        additional_deps=[list(key) for key in sorted(others)],
+        blocking=check.is_blocking and is_of_node,
+    )
+
+
+def _materializations(context: dg.AssetExecutionContext, result: BuildResult, version: str | None) -> Iterator[Event]:
+    for unique_id in result.passed:
+        node = result.manifest.nodes[unique_id]
+        yield dg.MaterializeResult(list(node.key), metadata=node_metadata(node, result.results[unique_id], version))
+    for unique_id, reason in result.held_back.items():
+        relation = result.manifest.nodes[unique_id].relation
+        context.log.warning("%s is not published and stays as it was: %s", relation, reason)
+
+
+def _evaluations(result: BuildResult, asked: Sequence[str]) -> Iterator[Event]:
+    for unique_id, check in result.manifest.checks.items():
+        done = result.results.get(unique_id)
+        if done is None or done.status == "skipped":
+            continue
+        passed, severity = done.status == "pass", _SEVERITIES.get(done.status, dg.AssetCheckSeverity.ERROR)
+        key, metadata = dg.AssetKey(list(check.asset)), check_metadata(done)
+        if unique_id in asked:
+            yield dg.AssetCheckResult(
+                asset_key=key,
+                check_name=check.name,
+                passed=passed,
+                severity=severity,
+                description=done.message,
+                metadata=metadata,
+            )
+        else:  # Dagster takes the result of a check that is no part of the run in this form.
+            yield dg.AssetCheckEvaluation(
+                asset_key=key,
+                check_name=check.name,
+                passed=passed,
+                severity=severity,
+                description=done.message,
+                metadata=metadata,
+            )
+
+
+def _failure(result: BuildResult) -> dg.Failure | None:
+    """What a person must know first: which models and tests failed, in dbt's words. None if all is well."""
+    manifest = result.manifest
+    lines = [f"{manifest.nodes[u].relation}: {result.results[u].message}" for u in result.failed_nodes]
+    lines += [f"{'/'.join(c.asset)}, test {c.name}: {result.results[c.unique_id].message}" for c in result.failed_checks]
+    if not lines:
+        return None
+    kept = [manifest.nodes[u].relation for u in result.held_back]
+    summary = f"Failed: {_count(len(result.failed_nodes), 'model')}, {_count(len(result.failed_checks), 'test')}."
+    if kept:
+        summary += f" Not published, and as they were before: {', '.join(kept)}."
+    return dg.Failure("\n".join([summary, *lines]), allow_retries=False)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _log(context: dg.AssetExecutionContext, manifest: Manifest, done: NodeResult) -> None:
+    node = manifest.nodes.get(done.unique_id)
+    name = node.relation if node else done.unique_id
+    if done.status in ("error", "fail"):
+        context.log.error("%s: %s: %s", name, done.status, done.message)
+    elif done.status == "warn":
+        context.log.warning("%s: %s", name, done.message)
+    elif node is not None and done.status == "success":
+        context.log.info("%s: built in %.2f s", name, done.seconds)

@@ -1,0 +1,73 @@
+"""A dbt project, declared in YAML, as assets and checks."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from caudal.environment import Environment
+from caudal.lake.component import Datasets
+from caudal.lake.dataset import Dataset
+from caudal.transform.assets import dbt_assets
+from caudal.transform.manifest import Manifest, published_tables, read_manifest
+from caudal.transform.project import Project, prepare_manifest
+from caudal.warehouse.published import PublishedTable
+
+
+class DbtProject(dg.Component, dg.Model, dg.Resolvable):
+    """The company's dbt project: each model, seed and snapshot is an asset, each test a check.
+
+    Models are built in a candidate of the warehouse. What passed its tests is published, in one step; what did not, and what
+    is below it, keeps its last published version.
+
+    Attributes:
+        project: the project's folder, relative to the root of the checkout. It holds `profiles.yml` as well.
+        target: the profile's target.
+
+    """
+
+    project: str = "dbt"
+    target: str = "local"
+
+    def directory(self, root: Path) -> Path:
+        """The project's folder."""
+        return (root / self.project).resolve()
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Read dbt's manifest, which is made anew if the project changed.
+
+        Raises:
+            caudal.transform.project.ProjectError: dbt refuses the project; with dbt's message.
+            caudal.transform.nodes.ManifestError: two models would be the same asset.
+
+        """
+        env = Environment.of_module(context.defs_module_name)
+        datasets = declared_datasets(context.component_tree)
+        return dg.Definitions(assets=[dbt_assets(env, self.dbt_project(env), self.manifest(env), datasets)])
+
+    def dbt_project(self, env: Environment) -> Project:
+        """How the project is run in `env`."""
+        return Project(
+            folder=self.directory(env.root),
+            state=env.state / "dbt",
+            catalog=env.published.stem,
+            target=self.target,
+            extensions=env.duckdb_extensions,
+        )
+
+    def manifest(self, env: Environment) -> Manifest:
+        """The project's nodes and checks.
+
+        Raises:
+            caudal.transform.project.ProjectError: dbt refuses the project; with dbt's message.
+
+        """
+        return read_manifest(prepare_manifest(self.dbt_project(env)))
+
+    def published_tables(self, env: Environment) -> list[PublishedTable]:
+        """The marts that hold data of their own: what profiles, notebooks, models and the API read."""
+        return published_tables(self.manifest(env))
+
+
+def declared_datasets(tree: dg.ComponentTree) -> tuple[Dataset, ...]:
+    """Every dataset of the company: the raw tables that a candidate pins."""
+    return tuple(dataset for component in tree.get_all_components(Datasets) for dataset in component.declared())

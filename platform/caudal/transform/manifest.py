@@ -1,0 +1,89 @@
+"""What dbt knows of a project, read from its `manifest.json` as plain JSON: nodes, their lineage, and their checks.
+
+The format is described at https://docs.getdbt.com/reference/artifacts/manifest-json (version 12).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from caudal.transform.checks import Check, attach_checks
+from caudal.transform.lineage import Key, Lineage, Resource
+from caudal.transform.nodes import Node, read_nodes
+from caudal.warehouse.published import PublishedTable
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All nodes and checks of a project.
+
+    Attributes:
+        path: the file that was read; dbt's own serialized manifest lies beside it.
+        project: the project's name.
+        adapter: dbt's adapter, such as `duckdb`.
+        nodes: by unique id, each after the nodes that it reads.
+        checks: by unique id.
+        unattached: `fqn` of the tests that read no model, seed, snapshot or source, so that no asset can show them.
+
+    """
+
+    path: Path
+    project: str
+    adapter: str
+    nodes: Mapping[str, Node]
+    checks: Mapping[str, Check]
+    unattached: Mapping[str, Key] = field(default_factory=dict)
+
+    @cached_property
+    def node_of(self) -> Mapping[Key, Node]:
+        """Nodes by asset key."""
+        return {node.key: node for node in self.nodes.values()}
+
+    @cached_property
+    def check_of(self) -> Mapping[tuple[Key, str], Check]:
+        """Checks by asset key and name."""
+        return {(check.asset, check.name): check for check in self.checks.values()}
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest that dbt wrote at `path`.
+
+    Raises:
+        ManifestError: two resources have the same asset key.
+
+    """
+    return parse_manifest(json.loads(path.read_text(encoding="utf-8")), path)
+
+
+def parse_manifest(document: Resource, path: Path = Path("manifest.json")) -> Manifest:
+    """A manifest from its JSON value.
+
+    Raises:
+        ManifestError: two resources have the same asset key.
+
+    """
+    lineage = Lineage(document)
+    nodes = read_nodes(lineage)
+    checks, unattached = attach_checks(document, lineage, nodes)
+    adapter = document["metadata"].get("adapter_type") or ""
+    return Manifest(path, lineage.project, adapter, nodes, checks, unattached)
+
+
+def published_tables(manifest: Manifest, stage: str = "marts") -> list[PublishedTable]:
+    """The tables of a stage that readers may rely on: its models that hold data of their own."""
+    return [
+        PublishedTable(
+            key=node.key,
+            relation=node.relation,
+            description=node.description,
+            owners=node.owners,
+            tags=(("domain", node.key[1]), *((tag, "") for tag in node.tags)),
+            columns=tuple((c.name, c.data_type, c.description) for c in node.columns),
+        )
+        for node in manifest.nodes.values()
+        if node.kind == "model" and node.key[0] == stage and not node.is_virtual
+    ]

@@ -1,0 +1,187 @@
+"""A dbt project on disk, and its manifest, parsed once for each change of the project.
+
+dbt is slow to import (1.8 to 3 s) and keeps global state, so it runs in a process of its own, and what it wrote is kept under
+a key made of everything that its parser reads. Nothing is ever written into the project's folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from caudal.store import exclusive_lock
+
+_LOGGER = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+#: dbt's own serialization of the manifest, which its runner can start from.
+SERIALIZED = "partial_parse.msgpack"
+
+_PACKAGES = ("dbt-core", "dbt-adapters", "dbt-common", "dbt-duckdb", "dbt-bigquery", "duckdb")
+_WRITTEN_BY_DBT = {"target", "logs"}
+_KEPT_MANIFESTS = 5
+_PARSE_TIMEOUT_S = 300
+_MOST_EDITS_WHILE_PARSING = 5
+_ENV_VAR = re.compile(rb"env_var\(\s*['\"]([A-Za-z_][A-Za-z0-9_]*)['\"]")
+_TIME_OF_DAY = re.compile(r"^\d\d:\d\d:\d\d(\.\d+)?  ?", re.MULTILINE)
+
+
+class ProjectError(RuntimeError):
+    """dbt refuses the project. The message is dbt's, with file and line where it names them."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A dbt project, and how it is run here.
+
+    Attributes:
+        folder: holds `dbt_project.yml` and `profiles.yml`; never written to.
+        state: a writable folder of its own for manifests and invocations.
+        catalog: the DuckDB database's name, which is its file's name without suffix; views hold it in their definitions.
+        target: the profile's target.
+        variables: dbt's `--vars`.
+        extensions: DuckDB's `extension_directory`, or None for an empty one.
+
+    """
+
+    folder: Path
+    state: Path
+    catalog: str = "warehouse"
+    target: str = "local"
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    extensions: Path | None = None
+
+    def flags(self) -> list[str]:
+        """What every dbt command is told about the project."""
+        folder = str(self.folder)
+        return [
+            *("--project-dir", folder, "--profiles-dir", folder, "--target", self.target),
+            *("--vars", json.dumps(dict(self.variables))),
+        ]
+
+    def process_environment(self, database: Path) -> dict[str, str]:
+        """The environment of a dbt process that works on `database`, which the profile names as `CAUDAL_DUCKDB_PATH`."""
+        return os.environ | {
+            "CAUDAL_DUCKDB_PATH": str(database),
+            "CAUDAL_DUCKDB_EXTENSIONS": str(self.extensions or self.state / "duckdb_extensions"),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            "DO_NOT_TRACK": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+
+def prepare_manifest(project: Project) -> Path:
+    """The path of the project's `manifest.json`, up to date; dbt runs only if the project changed since it was made.
+
+    Needs no database and no network. Any number of processes may ask at once: one parses, the others wait for it.
+
+    Raises:
+        ProjectError: dbt refuses the project.
+
+    """
+    if not (project.folder / "dbt_project.yml").is_file():
+        raise ProjectError(f"{project.folder} is not a dbt project: it has no dbt_project.yml")
+    manifests = project.state / "manifests"
+    home = manifests / _key(project)
+    if not (home / MANIFEST).is_file():
+        with exclusive_lock(project.state / "manifests.lock"):
+            home = _parse_if_needed(project, manifests)
+            _forget_all_but_newest(manifests)
+    return home / MANIFEST
+
+
+def _parse_if_needed(project: Project, manifests: Path) -> Path:
+    """A manifest is filed only if the project was the same before and after dbt read it."""
+    for _ in range(_MOST_EDITS_WHILE_PARSING):
+        key = _key(project)
+        if (manifests / key / MANIFEST).is_file():
+            return manifests / key
+        unfinished = manifests / f".{key}.{uuid.uuid4().hex[:8]}.tmp"
+        unfinished.mkdir(parents=True)
+        try:
+            _parse(project, unfinished)
+            if _key(project) == key:
+                unfinished.replace(manifests / key)
+                return manifests / key
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    raise ProjectError(f"{project.folder} changes faster than dbt can read it; let it be for some seconds, then reload")
+
+
+def _parse(project: Project, target: Path) -> None:
+    command = [
+        *(sys.executable, "-P", "-c", "from dbt.cli.main import cli; cli()"),
+        *("--no-use-colors", "--log-level", "warn", "--log-level-file", "none", "--log-path", str(target / "logs")),
+        *("parse", "--no-partial-parse", "--target-path", str(target), *project.flags()),
+    ]
+    done = subprocess.run(
+        command,
+        env=project.process_environment(target / f"{project.catalog}.duckdb"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_PARSE_TIMEOUT_S,
+        check=False,
+    )
+    said = _TIME_OF_DAY.sub("", done.stdout).strip()
+    if done.returncode != 0:
+        raise ProjectError(f"dbt cannot parse the project in {project.folder}:\n{said or 'it gave no reason'}")
+    if said:
+        _LOGGER.warning("dbt warns about the project in %s:\n%s", project.folder, said)
+
+
+def _forget_all_but_newest(manifests: Path) -> None:
+    """Remove what processes that were killed left, and manifests that nothing has asked for lately."""
+    finished = [p for p in manifests.iterdir() if not p.name.startswith(".")]
+    unfinished = [p for p in manifests.iterdir() if p.name.startswith(".")]
+    finished.sort(key=lambda p: p.stat().st_mtime_ns)
+    for old in (*unfinished, *finished[:-_KEPT_MANIFESTS]):
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _key(project: Project) -> str:
+    """Differs whenever dbt would parse something else: files, environment variables they read, flags, versions of dbt."""
+    digest = hashlib.sha256()
+    facts = [str(project.folder), project.target, project.catalog, dict(project.variables), sys.version_info[:2], _versions()]
+    digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
+    variables: set[bytes] = set()
+    for path in _files(project.folder):
+        content = path.read_bytes()
+        digest.update(f"\0{path.relative_to(project.folder).as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
+        variables.update(_ENV_VAR.findall(content))
+    for name in sorted(variables - {b"CAUDAL_DUCKDB_PATH", b"CAUDAL_DUCKDB_EXTENSIONS"}):
+        digest.update(b"\0" + name + b"\0" + os.environb.get(name, b""))
+    return digest.hexdigest()[:24]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for directory, subdirectories, names in os.walk(folder):
+        at_top = Path(directory) == folder
+        subdirectories[:] = sorted(
+            d for d in subdirectories if not d.startswith((".", "__")) and not (at_top and d in _WRITTEN_BY_DBT)
+        )
+        yield from (Path(directory, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

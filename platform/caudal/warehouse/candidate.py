@@ -1,0 +1,195 @@
+"""Build, audit, publish: tables are made in a candidate, which becomes visible whole or not at all.
+
+The candidate is a copy of the published DuckDB file (a reference copy where the file system can). Publishing moves it
+beside the versions before it and points the published link at it: whoever reads keeps the version that he opened; whoever
+opens next sees the new one. Candidates of one company are built one after another, under a lock that dies with its
+holder, so that none is lost.
+
+Every version has the same file name, `warehouse.duckdb`, and so the same catalogue name: the bodies of views hold it.
+
+A candidate's raw views pin the version of each raw table at the time the candidate was opened, so that all its models see the
+same raw, whatever is loaded meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from caudal.contracts import LINEAGE_COLUMNS
+from caudal.store import exclusive_lock
+from caudal.warehouse import delta
+from caudal.warehouse.engine import link_extensions
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from caudal.environment import Environment
+    from caudal.lake.dataset import Dataset
+
+#: How many published versions stay on disk, the newest included.
+KEPT_VERSIONS = 3
+
+REJECT_COLUMNS = {
+    "_file": "VARCHAR",
+    "_version": "VARCHAR",
+    "_row": "BIGINT",
+    "column": "VARCHAR",
+    "value": "VARCHAR",
+    "reason": "VARCHAR",
+    "_loaded_at": "TIMESTAMP WITH TIME ZONE",
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An unpublished build. `path` may be opened and written by one process at a time; close it before publishing."""
+
+    env: Environment
+    path: Path
+    version: str
+
+    @contextmanager
+    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The candidate, writable."""
+        import duckdb
+
+        config = {"extension_directory": str(link_extensions(self.env))}
+        with duckdb.connect(str(self.path), config=config) as connection:
+            yield connection
+
+    def restore(self, relations: Iterable[str]) -> None:
+        """Put each `schema.name` back to what is published now; what was never published is dropped."""
+        with self.connect() as connection:
+            published = self.env.published.is_file()
+            if published:
+                connection.execute(f"ATTACH '{_quoted(self.env.published)}' AS last_good (READ_ONLY)")
+            for relation in relations:
+                _restore(connection, relation, published)
+
+    def publish(self) -> str:
+        """Make the candidate what readers see; its version."""
+        with self.connect() as connection:
+            connection.execute("CREATE SCHEMA IF NOT EXISTS caudal")
+            connection.execute(
+                "CREATE OR REPLACE TABLE caudal.published AS SELECT ?::VARCHAR AS version, now() AS published_at",
+                [self.version],
+            )
+            connection.execute("CHECKPOINT")
+        with self.path.open("rb") as written:
+            os.fsync(written.fileno())
+        home = self.env.versions / self.version
+        home.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.replace(home)
+        link = self.env.warehouse / f".{self.version}.link"
+        link.symlink_to(Path("versions", self.version, self.path.name))
+        link.replace(self.env.published)
+        others = sorted(v for v in self.env.versions.iterdir() if v != home)
+        for old in others[: 1 - KEPT_VERSIONS]:
+            shutil.rmtree(old)
+        return self.version
+
+
+@contextmanager
+def open_candidate(env: Environment, datasets: Sequence[Dataset] = ()) -> Iterator[Candidate]:
+    """A candidate that starts as the published version, its raw views pinned to the newest raw of `datasets`.
+
+    Waits for the candidate of another process to be published or given up. Leaving the block without `publish` discards
+    the candidate.
+    """
+    env.candidates.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(env.state / "locks" / "candidate.lock"):
+        for left_behind in env.candidates.iterdir():
+            shutil.rmtree(left_behind)
+        version = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}Z"
+        candidate = Candidate(env, env.candidates / version / env.published.name, version)
+        candidate.path.parent.mkdir()
+        try:
+            if env.published.is_file():
+                copy_file(env.published.resolve(), candidate.path)
+            with candidate.connect() as connection:
+                for dataset in datasets:
+                    _pin(connection, env, dataset)
+            yield candidate
+        finally:
+            shutil.rmtree(candidate.path.parent, ignore_errors=True)
+
+
+def publish_tables(env: Environment, tables: Mapping[str, pa.Table]) -> str:
+    """Publish whole tables, named `schema.name`, in one version, replacing those of the same name; the version."""
+    with open_candidate(env) as candidate:
+        with candidate.connect() as connection:
+            for relation, rows in tables.items():
+                schema, name = relation.split(".")
+                connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+                connection.register("rows_to_publish", rows)
+                connection.execute(f'CREATE OR REPLACE TABLE "{schema}"."{name}" AS SELECT * FROM rows_to_publish')
+                connection.unregister("rows_to_publish")
+        return candidate.publish()
+
+
+def published_version(env: Environment) -> str | None:
+    """The version that readers see, or None."""
+    return env.published.resolve().parent.name if env.published.is_file() else None
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy, sharing the blocks of `source` where the file system can."""
+    if sys.platform == "linux":
+        done = subprocess.run(["cp", "--reflink=auto", "--", source, target], capture_output=True, check=False)
+        if done.returncode == 0:
+            return
+    shutil.copyfile(source, target)
+
+
+def _pin(connection: duckdb.DuckDBPyConnection, env: Environment, dataset: Dataset) -> None:
+    """Create the dataset's raw and quarantine views at their newest versions; empty ones if nothing was ever loaded."""
+    raw_columns = {c.name: c.duckdb_type for c in dataset.contract.columns} | LINEAGE_COLUMNS
+    for schema, folder, columns in (("raw", env.raw, raw_columns), ("quarantine", env.quarantine, REJECT_COLUMNS)):
+        table = folder / dataset.table
+        version = delta.version_of_table(table)
+        if version is None:
+            nulls = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in columns.items())
+            body = f"SELECT {nulls} WHERE false"
+        else:
+            names = ", ".join(f'"{name}"' for name in columns)
+            body = f"SELECT {names} FROM delta_scan('{_quoted(table)}', version => {version})"
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+        connection.execute(f'CREATE OR REPLACE VIEW {schema}."{dataset.table}" AS {body}')
+
+
+def _restore(connection: duckdb.DuckDBPyConnection, relation: str, published: bool) -> None:
+    schema, name = relation.split(".")
+    for kind in ("VIEW", "TABLE"):
+        if _definition(connection, kind, schema, name, "current_database()"):
+            connection.execute(f'DROP {kind} "{schema}"."{name}" CASCADE')
+    if not published:
+        return
+    for kind in ("VIEW", "TABLE"):
+        definition = _definition(connection, kind, schema, name, "'last_good'")
+        if definition:
+            connection.execute(definition)
+            if kind == "TABLE":
+                connection.execute(f'INSERT INTO "{schema}"."{name}" SELECT * FROM last_good."{schema}"."{name}"')
+
+
+def _definition(connection: duckdb.DuckDBPyConnection, kind: str, schema: str, name: str, database: str) -> str | None:
+    row = connection.execute(
+        f"SELECT sql FROM duckdb_{kind.lower()}s() "
+        f"WHERE database_name = {database} AND schema_name = ? AND {kind.lower()}_name = ?",
+        [schema, name],
+    ).fetchone()
+    return row[0] if row else None
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

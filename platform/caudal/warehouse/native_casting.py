@@ -1,0 +1,164 @@
+"""Typed values of a file -> the type that the contract declares: exactly, or not at all.
+
+| in the file | becomes |
+|---|---|
+| integers, unsigned | integer, number; boolean if 0 or 1; string |
+| float, double | integer if whole and below 2^53; decimal if that prints back to the same number; double |
+| decimal | integer if whole; decimal if no digit is lost; double |
+| date | date |
+| timestamp | timestamp without a time zone; date if at midnight |
+| timestamp with a time zone | timestamp with a time zone |
+| time | time |
+| text | what `caudal.warehouse.casting` says |
+| struct, map; list | object; array, as JSON text |
+
+Everything else is no loss of a value but a misunderstanding: the file is refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from caudal.warehouse.casting import Cast, cast_text
+from caudal.warehouse.json_text import JSON_FAULT
+from caudal.warehouse.sql import first_of, text
+
+if TYPE_CHECKING:
+    from caudal.contracts import Column
+    from caudal.lake.readers.rows import SourceColumn
+
+_EXACT_INTEGERS = 2**53
+#: Below so many digits a decimal and its double stand for each other.
+_EXACT_DIGITS = 15
+_NANOSECONDS_A_DAY = 86_400 * 10**9
+
+_FINER = text("finer than a microsecond, which would be lost")
+_RANGE = text("outside the range of a 64-bit integer")
+_FRACTION = text("a fraction; expected an integer")
+_NOT_FINITE = text("not a finite number; give null where there is no value")
+
+
+def cast_native(column: Column, source: SourceColumn, s: str) -> Cast | None:
+    """How the value `s` of a source column becomes the column's type; None where the one is no form of the other."""
+    if source.kind == "text":
+        return cast_text(column, s)
+    match column.logical_type:
+        case "string":
+            return Cast(f"CAST({s} AS VARCHAR)", "NULL") if source.kind in ("integer", "unsigned") else None
+        case "integer":
+            return _integer(source, s)
+        case "number":
+            return _decimal(column, source, s) if column.is_decimal else _double(column, source, s)
+        case "boolean":
+            value = f"CASE {s} WHEN 0 THEN false WHEN 1 THEN true END"
+            cases = {"boolean": Cast(s, "NULL"), "integer": Cast(value, text("not a boolean; expected 0 or 1"))}
+            return cases.get(source.kind)
+        case "object" | "array":
+            return _json(column, source, s)
+        case _:
+            return _moment(column, source, s)
+
+
+def shown(source: SourceColumn, s: str) -> str:
+    """SQL of the value as a person reads it."""
+    match source.kind:
+        case "text":
+            return s
+        case "nested":
+            return f"to_json({s})::VARCHAR"
+        case "timestamp_ns" | "timestamptz_ns":
+            return f"CAST(make_timestamp_ns({s}) AS VARCHAR)"
+        case "time_ns":
+            return f"CAST({s} AS VARCHAR) || ' ns'"
+        case _:
+            return f"CAST({s} AS VARCHAR)"
+
+
+def _integer(source: SourceColumn, s: str) -> Cast | None:
+    whole = f"isfinite({s}) AND {s} = trunc({s})"
+    cases = {
+        "integer": Cast(s, "NULL"),
+        "unsigned": Cast(f"TRY_CAST({s} AS BIGINT)", _RANGE),
+        "decimal": Cast(
+            first_of((f"{s} = trunc({s})", f"TRY_CAST({s} AS BIGINT)")),
+            first_of((f"{s} = trunc({s})", _RANGE), otherwise=_FRACTION),
+        ),
+        "double": Cast(
+            first_of((f"{whole} AND abs({s}) < {_EXACT_INTEGERS}", f"CAST({s} AS BIGINT)")),
+            first_of(
+                (f"NOT isfinite({s})", _NOT_FINITE),
+                (
+                    f"{s} = trunc({s})",
+                    text("a floating-point number from 2^53 on, which may have lost digits; expected an integer"),
+                ),
+                otherwise=_FRACTION,
+            ),
+        ),
+    }
+    return cases.get("double" if source.kind == "float" else source.kind)
+
+
+def _decimal(column: Column, source: SourceColumn, s: str) -> Cast | None:
+    assert column.precision is not None
+    assert column.scale is not None
+    kind = column.duckdb_type
+    as_text = cast_text(column, f"CAST({s} AS VARCHAR)")
+    if source.kind in ("integer", "unsigned"):
+        return Cast(f"TRY_CAST({s} AS {kind})", as_text.reason)
+    if source.kind == "decimal":
+        widens = column.scale >= source.arrow_type.scale
+        return Cast(f"TRY_CAST({s} AS {kind})" if widens else as_text.value, as_text.reason)
+    if source.kind not in ("float", "double"):
+        return None
+    reason = first_of((f"NOT isfinite({s})", _NOT_FINITE), otherwise=as_text.reason)
+    if source.kind == "float":
+        return Cast(as_text.value, reason)
+    nearest = f"TRY_CAST({s} AS {kind})"
+    near = first_of((f"CAST({nearest} AS DOUBLE) = {s}", nearest))
+    return Cast(first_of((f"abs({s}) < 1e{_EXACT_DIGITS - column.scale}", near), otherwise=as_text.value), reason)
+
+
+def _double(column: Column, source: SourceColumn, s: str) -> Cast | None:
+    match source.kind:
+        case "double" | "float":
+            return Cast(first_of((f"isfinite({s})", f"CAST({s} AS DOUBLE)")), _NOT_FINITE)
+        case "integer" | "unsigned" | "decimal":
+            return cast_text(column, f"CAST({s} AS VARCHAR)")
+        case _:
+            return None
+
+
+def _json(column: Column, source: SourceColumn, s: str) -> Cast | None:
+    import pyarrow as pa
+
+    if source.kind != "nested":
+        return None
+    if (column.logical_type == "object") != (pa.types.is_struct(source.arrow_type) or pa.types.is_map(source.arrow_type)):
+        return None
+    written = f"to_json({s})::VARCHAR"
+    fault = f"{JSON_FAULT}({written}, {text(column.logical_type)})"
+    return Cast(first_of((f"{fault} IS NULL", written)), fault)
+
+
+def _moment(column: Column, source: SourceColumn, s: str) -> Cast | None:
+    finite = Cast(first_of((f"isfinite({s})", s)), text("infinite; give null where there is no value"))
+    at_microsecond = f"make_timestamp({s} // 1000)"
+    kinds: dict[tuple[str, str], Cast] = {
+        ("date", "date"): finite,
+        ("date", "timestamp"): Cast(
+            first_of((f"isfinite({s}) AND {s} = date_trunc('day', {s})", f"CAST({s} AS DATE)")),
+            text("a time of day, which a date would lose"),
+        ),
+        ("date", "timestamp_ns"): Cast(
+            first_of((f"{s} % {_NANOSECONDS_A_DAY} = 0", f"CAST({at_microsecond} AS DATE)")),
+            text("a time of day, which a date would lose"),
+        ),
+        ("timestamp", "timestamp"): finite,
+        ("timestamp", "timestamp_ns"): Cast(first_of((f"{s} % 1000 = 0", at_microsecond)), _FINER),
+        ("timestamptz", "timestamptz"): finite,
+        ("timestamptz", "timestamptz_ns"): Cast(first_of((f"{s} % 1000 = 0", f"{at_microsecond} AT TIME ZONE 'UTC'")), _FINER),
+        ("time", "time"): Cast(s, "NULL"),
+        ("time", "time_ns"): Cast(first_of((f"{s} % 1000 = 0", f"CAST({at_microsecond} AS TIME)")), _FINER),
+    }
+    wanted = "timestamptz" if column.logical_type == "timestamp" and column.timezone else column.logical_type
+    return kinds.get((wanted, source.kind))

@@ -1,0 +1,1 @@
+"""The reference company: a grocery shop with home delivery."""

@@ -1,0 +1,3 @@
+select *
+from {{ ref('stg_web__order_lines') }}
+where not is_cancelled and quantity > 0 and unit_price > 0

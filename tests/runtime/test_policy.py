@@ -1,0 +1,163 @@
+"""The automation policy as a truth table: what happened -> what is asked for at the next tick."""
+
+import dagster as dg
+import pytest
+
+from caudal.runtime.policy import refresh_policy
+
+DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-06")
+RAW, OTHER, STAGING, MART, BELOW = (dg.AssetKey(k) for k in ("raw", "other", "staging", "mart", "below"))
+
+
+class World:
+    """raw (daily partitions) and other -> staging (a view) -> mart -> below, on a real instance."""
+
+    def __init__(self) -> None:
+        self.instance = dg.DagsterInstance.ephemeral()
+        self.policy = refresh_policy(dg.AssetSelection.keys(RAW))
+        self.fail: set[str] = set()
+        self.bad: set[str] = set()
+        self.defs = self._defs()
+        self.cursor = None
+
+    def _defs(self, mart_version: str = "1") -> dg.Definitions:
+        world = self
+
+        @dg.asset(key=RAW, partitions_def=DAYS)
+        def raw() -> None: ...
+
+        @dg.asset(key=OTHER, check_specs=[dg.AssetCheckSpec("good", asset=OTHER, blocking=True)])
+        def other() -> dg.MaterializeResult:
+            passed = "other" not in world.bad
+            return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=passed)])
+
+        staging = dg.AssetSpec(STAGING, deps=[RAW, OTHER], is_virtual=True, automation_condition=self.policy)
+
+        @dg.multi_asset(specs=[staging])
+        def views() -> dg.MaterializeResult:
+            return dg.MaterializeResult(STAGING)
+
+        @dg.asset(key=MART, deps=[STAGING], automation_condition=self.policy, code_version=mart_version)
+        def mart() -> None:
+            if "mart" in world.fail:
+                raise RuntimeError("no")
+
+        @dg.asset(key=BELOW, deps=[MART], automation_condition=self.policy)
+        def below() -> None: ...
+
+        return dg.Definitions(assets=[raw, other, views, mart, below], executor=dg.in_process_executor)
+
+    def new_code(self) -> None:
+        self.defs = self._defs(mart_version="2")
+
+    def run(self, *keys: dg.AssetKey, partition: str | None = None) -> bool:
+        job = self.defs.resolve_implicit_global_asset_job_def()
+        result = job.execute_in_process(
+            instance=self.instance, asset_selection=list(keys), partition_key=partition, raise_on_error=False
+        )
+        return result.success
+
+    def tick(self) -> set[dg.AssetKey]:
+        result = dg.evaluate_automation_conditions(defs=self.defs, instance=self.instance, cursor=self.cursor)
+        self.cursor = result.cursor
+        return {k for k in (STAGING, MART, BELOW) if result.get_num_requested(k)}
+
+
+@pytest.fixture
+def world():
+    """Everything materialized once, except the last two days, and the first evaluation behind us."""
+    world = World()
+    for day in ("2024-01-01", "2024-01-02", "2024-01-03"):
+        world.run(RAW, partition=day)
+    world.run(OTHER)
+    world.run(STAGING)
+    world.run(MART)
+    world.run(BELOW)
+    assert world.tick() == set()
+    return world
+
+
+def test_a_quiet_tick_asks_for_nothing(world):
+    assert world.tick() == set()
+
+
+def test_an_update_refreshes_what_is_below_it_once(world):
+    world.run(OTHER)
+    asked = world.tick()
+    assert {MART, BELOW} <= asked
+    world.run(*asked)
+    assert world.tick() == set()
+
+
+@pytest.mark.parametrize("day", ["2024-01-04", "2024-01-01"], ids=["recent", "late"])
+def test_a_recent_and_a_late_partition_refresh_the_mart_once(world, day):
+    world.run(RAW, partition=day)
+    asked = world.tick()
+    assert MART in asked
+    world.run(*asked)
+    assert world.tick() == set()
+
+
+def test_an_update_between_a_request_and_the_next_tick_is_not_lost(world):
+    world.run(OTHER)
+    world.run(*world.tick())
+    world.run(RAW, partition="2024-01-04")
+    asked = world.tick()
+    assert MART in asked
+    world.run(*asked)
+    assert world.tick() == set()
+    assert world.tick() == set()
+
+
+def test_a_day_without_a_file_does_not_block_the_mart(world):
+    assert "2024-01-05" not in world.instance.get_materialized_partitions(RAW)
+    world.run(OTHER)
+    assert MART in world.tick()
+
+
+def test_a_failed_blocking_check_holds_everything_below_until_it_passes(world):
+    world.bad.add("other")
+    world.run(OTHER)
+    assert world.tick() == set()
+    world.bad.clear()
+    world.run(OTHER)
+    assert MART in world.tick()
+
+
+def test_a_failure_is_retried_once_and_a_second_one_is_not(world):
+    world.fail.add("mart")
+    world.run(OTHER)
+    world.run(*world.tick())
+    assert MART in world.tick()
+    world.run(MART)
+    assert MART not in world.tick()
+
+
+def test_a_new_failure_after_a_success_is_retried_again(world):
+    test_a_failure_is_retried_once_and_a_second_one_is_not(world)
+    world.fail.clear()
+    world.run(MART)
+    world.tick()
+    world.fail.add("mart")
+    world.run(OTHER)
+    world.run(*world.tick())
+    assert MART in world.tick()
+
+
+def test_an_update_while_something_it_depends_on_is_missing_waits():
+    world = World()
+    world.tick()
+    world.run(RAW, partition="2024-01-01")
+    assert world.tick() == set()
+    world.run(OTHER)
+    assert MART in world.tick() | world.tick()
+
+
+def test_a_run_that_refreshed_the_mart_itself_is_not_followed_by_another(world):
+    world.run(OTHER, STAGING, MART, BELOW)
+    assert world.tick() == set()
+
+
+def test_new_code_refreshes_the_asset(world):
+    world.new_code()
+    assert MART in world.tick()

@@ -1,0 +1,3 @@
+select
+    (select sum(amount) from {{ ref('fct_sales') }}) as amount,
+    (select count(*) from {{ ref('tariffs') }}) as tariffs

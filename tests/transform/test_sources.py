@@ -1,0 +1,149 @@
+"""dbt's sources, written from contracts: dbt reads them without a complaint, and their tests find what they promise to find."""
+
+import duckdb
+import pytest
+import yaml
+
+from caudal.transform.build import build
+from caudal.transform.manifest import read_manifest
+from caudal.transform.project import Project, prepare_manifest
+from caudal.transform.sources import HEADER, sources_yaml
+
+LINES = """
+apiVersion: v3.1.0
+kind: DataContract
+id: till-lines
+version: 1.2.0
+status: active
+schema:
+  - name: lines
+    description: "Lines of a basket: what was sold."
+    properties:
+      - {name: basket_id, logicalType: integer, primaryKey: true, description: The basket.}
+      - {name: line, logicalType: integer, primaryKey: true}
+      - {name: "net weight", logicalType: integer, required: true}
+      - {name: ticket, logicalType: string, unique: true}
+      - name: amount
+        logicalType: number
+        physicalType: DECIMAL(10,2)
+        customProperties: [{property: unit, value: EUR}]
+"""
+
+CUSTOMERS = """
+apiVersion: v3.1.0
+kind: DataContract
+id: customers
+version: 1.0.0
+status: active
+schema:
+  - name: customers
+    properties:
+      - {name: order, logicalType: integer, primaryKey: true}
+      - {name: email, logicalType: string, classification: personal}
+"""
+
+
+@pytest.fixture
+def datasets(declare):
+    return [
+        declare(LINES, source="till", name="lines"),
+        declare(CUSTOMERS, source="till", name="customers"),
+        declare(source="stall", name="sales"),
+    ]
+
+
+def table(datasets, name):
+    document = yaml.safe_load(sources_yaml(datasets))
+    return next(t for source in document["sources"] for t in source["tables"] if t["name"] == name)
+
+
+def test_the_text_says_where_it_comes_from_and_does_not_depend_on_the_order(datasets):
+    text = sources_yaml(datasets)
+    assert text.startswith(HEADER)
+    assert "caudal generate" in HEADER
+    assert sources_yaml(reversed(datasets)) == text
+
+
+def test_a_dataset_is_a_table_of_the_raw_schema(datasets):
+    document = yaml.safe_load(sources_yaml(datasets))
+    assert [(s["name"], s["schema"], [t["name"] for t in s["tables"]]) for s in document["sources"]] == [
+        ("stall", "raw", ["sales"]),
+        ("till", "raw", ["customers", "lines"]),
+    ]
+    lines = table(datasets, "lines")
+    assert (lines["identifier"], lines["description"]) == ("till__lines", "Lines of a basket: what was sold.")
+    assert lines["config"] == {
+        "loaded_at_field": "_loaded_at",
+        "meta": {"contract": "till-lines 1.2.0", "dagster": {"asset_key": ["raw", "till", "lines"]}},
+    }
+
+
+def test_columns_have_types_and_tests_and_those_of_lineage_come_last(datasets):
+    columns = {c["name"]: c for c in table(datasets, "lines")["columns"]}
+    assert list(columns) == ["basket_id", "line", "net weight", "ticket", "amount", "_file", "_version", "_row", "_loaded_at"]
+    assert columns["basket_id"] == {
+        "name": "basket_id", "description": "The basket.", "data_type": "bigint", "data_tests": ["not_null"],
+    }  # fmt: skip
+    assert columns["ticket"]["data_tests"] == ["unique"]
+    assert columns["amount"] == {"name": "amount", "data_type": "decimal(10,2)", "config": {"meta": {"unit": "EUR"}}}
+    assert columns["_loaded_at"]["data_type"] == "timestamp with time zone"
+
+
+def test_a_key_of_one_column_is_not_null_and_unique(datasets):
+    columns = {c["name"]: c for c in table(datasets, "customers")["columns"]}
+    assert columns["order"]["data_tests"] == ["not_null", "unique"]
+    assert columns["email"]["config"] == {"meta": {"classification": "personal"}}
+
+
+def test_a_key_of_several_columns_is_unique_as_a_row(datasets):
+    (key,) = table(datasets, "lines")["data_tests"]
+    assert key["unique"]["arguments"] == {"column_name": "(basket_id, line)"}
+    assert key["unique"]["description"] == "No two rows have the same basket_id, line."
+
+
+def test_names_that_sql_does_not_take_as_they_are_are_quoted(datasets, declare):
+    assert table(datasets, "customers")["columns"][0]["quote"] is True
+    columns = {c["name"]: c for c in table(datasets, "lines")["columns"]}
+    assert columns["net weight"]["quote"] is True
+    assert "quote" not in columns["basket_id"]
+    unspellable = declare(LINES.replace("name: line,", "name: line no,"), source="till", name="lines")
+    assert "data_tests" not in table([unspellable], "lines")
+
+
+def test_dbt_reads_them_without_a_warning_and_their_tests_find_what_is_wrong(datasets, stall, tmp_path, caplog):
+    for name in ("models/marts", "models/staging", "tests", "snapshots"):
+        for path in (stall / name).rglob("*.sql"):
+            path.unlink()
+    (stall / "models/marts.yml").unlink()
+    (stall / "models/sources.yml").write_text(sources_yaml(datasets))
+    project = Project(stall, tmp_path / "state")
+    manifest = read_manifest(prepare_manifest(project))
+    assert [r.message for r in caplog.records if "MissingArguments" in r.message or "PropertyMoved" in r.message] == []
+
+    database = tmp_path / "warehouse.duckdb"
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("CREATE SCHEMA raw")
+        connection.execute(
+            'CREATE TABLE raw.till__lines AS SELECT 1 AS basket_id, x AS line, 2 AS "net weight", 9 AS ticket FROM (VALUES (1), (2)) v(x)'
+        )
+        connection.execute('CREATE TABLE raw.till__customers AS SELECT 1 AS "order" UNION ALL SELECT NULL')
+        connection.execute("CREATE TABLE raw.stall__sales AS SELECT 'pear' AS item")
+    result = build(project, manifest, database=database, select=manifest.checks)
+    statuses = {check.name: result.results[u].status for u, check in manifest.checks.items()}
+    assert statuses == {
+        "source_unique_till__lines_key": "pass",
+        "source_not_null_till_lines_basket_id": "pass",
+        "source_not_null_till_lines_line": "pass",
+        "source_not_null_till_lines__net_weight_": "pass",
+        "source_unique_till_lines_ticket": "fail",
+        "source_not_null_till_customers__order_": "fail",
+        "source_unique_till_customers__order_": "pass",
+        "source_not_null_stall_sales_item": "pass",
+    }
+    assert {"/".join(c.asset) for c in manifest.checks.values()} == {"raw/till/lines", "raw/till/customers", "raw/stall/sales"}
+
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("INSERT INTO raw.till__lines VALUES (1, 2, 3, 10)")
+    result = build(project, manifest, database=database, select=["source_unique_till__lines_key"])
+    (found,) = result.results.values()
+    assert (found.status, found.failures, found.failing_rows.rows) == ("fail", 1, (("(1, 2)", "2"),))
