@@ -1,13 +1,17 @@
 """What every room's tests start from: an environment in a temporary folder and a dataset under a small contract."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from caudal.contracts import read_contract
+from caudal.contracts import Contract, read_contract
 from caudal.environment import Environment
 from caudal.lake.dataset import Dataset
+from caudal.warehouse.parts import Normalized
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -57,3 +61,75 @@ def drop(env: Environment) -> Callable[[str, str], Path]:
         return target
 
     return write
+
+
+@pytest.fixture
+def contract_of(tmp_path: Path) -> Callable[..., Contract]:
+    """A contract of the given columns, each as ODCS has it; a name alone is a string."""
+
+    def make(*columns: dict[str, object] | str, drift: str = "freeze") -> Contract:
+        properties = [{"name": c, "logicalType": "string"} if isinstance(c, str) else c for c in columns]
+        document = {
+            "apiVersion": "v3.1.0",
+            "kind": "DataContract",
+            "id": "t",
+            "version": "1.0.0",
+            "status": "active",
+            "schema": [{"name": "t", "properties": properties}],
+            "customProperties": [{"property": "driftPolicy", "value": drift}],
+        }
+        path = tmp_path / "t.odcs.yaml"
+        path.write_text(json.dumps(document))
+        return read_contract(path)
+
+    return make
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One lake file, normalized: `rows` as tuples of the contract's columns, `places` their `_row`, `rejects` as
+    (row, column, value, reason)."""
+
+    result: Normalized
+    rows: list[tuple]
+    places: list[int]
+    rejects: list[tuple]
+
+
+@pytest.fixture
+def take(env: Environment, tmp_path: Path) -> Iterator[Callable[..., Taken]]:
+    """Normalize one lake file of the given content, `t/t/<name>`, and read what came of it. Raises `Unreadable`."""
+    import pyarrow.parquet as pq
+
+    from caudal.warehouse.engine import connect_memory
+    from caudal.warehouse.parts import normalize
+
+    with connect_memory(env) as connection:
+
+        def taken(contract: Contract, file_format: str, content: bytes | str | Path, **settings: object) -> Taken:
+            dataset = Dataset("t", "t", file_format, contract, **settings)
+            file = content if isinstance(content, Path) else tmp_path / f"lake-file.{file_format}"
+            if isinstance(content, str | bytes):
+                file.write_bytes(content.encode() if isinstance(content, str) else content)
+            result = normalize(
+                connection,
+                dataset,
+                file,
+                path=f"t/t/{file.name}",
+                version="1",
+                loaded_at=datetime(2020, 1, 1, tzinfo=UTC),
+                into=tmp_path / "parts",
+            )
+            part = pq.read_table(result.part) if result.part else None
+            if part is not None:
+                assert part.schema.equals(contract.arrow_schema())
+            rows = list(zip(*(part[c].to_pylist() for c in contract.column_names), strict=True)) if part is not None else []
+            rejects = pq.read_table(result.rejects).to_pylist() if result.rejects else []
+            return Taken(
+                result,
+                rows,
+                part["_row"].to_pylist() if part is not None else [],
+                [(r["_row"], r["column"], r["value"], r["reason"]) for r in rejects],
+            )
+
+        yield taken

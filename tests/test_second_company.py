@@ -47,9 +47,10 @@ def refreshed(company, tmp_path_factory):
     shutil.copytree(
         SOURCE, env.lake / "web" / "order_lines", ignore=lambda _, names: [n for n in names if not n.endswith("csv")]
     )
-    from caudal.runtime.location import component_tree, datasets_of
+    from caudal.lake.component import declared_datasets
+    from caudal.runtime.location import component_tree
 
-    (dataset,) = datasets_of(component_tree(env))
+    (dataset,) = declared_datasets(component_tree(env))
     look(env, Ledger(env.state / "ledger.db"), [dataset])
     with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("dagster"))) as instance:
         result = defs.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance, raise_on_error=False)

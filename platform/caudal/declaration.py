@@ -55,7 +55,7 @@ def read_yaml(path: Path) -> Document:
     """Read one YAML document.
 
     Raises:
-        DeclarationError: the file is missing, is not YAML, or repeats a key.
+        DeclarationError: the file is missing, is not YAML, repeats a key, or holds what is no value.
 
     """
     import yaml
@@ -73,7 +73,10 @@ def read_yaml(path: Path) -> Document:
     if root is None:
         raise DeclarationError(f"{path}:1: the file is empty")
     lines: dict[Place, int] = {}
-    return Document(path, _build(root, (), lines, path), lines)
+    try:
+        return Document(path, _build(root, (), lines, path), lines)
+    except RecursionError:
+        raise DeclarationError(f"{path}:1: a value that holds itself") from None
 
 
 def _build(node: yaml.Node, place: Place, lines: dict[Place, int], path: Path) -> Any:
@@ -83,7 +86,9 @@ def _build(node: yaml.Node, place: Place, lines: dict[Place, int], path: Path) -
     if isinstance(node, yaml.MappingNode):
         mapping: dict[Any, Any] = {}
         for key_node, value_node in node.value:
-            key = _scalar(key_node)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise DeclarationError(f"{path}:{key_node.start_mark.line + 1}: a list or mapping cannot be a key")
+            key = _scalar(key_node, path)
             if key in mapping:
                 raise DeclarationError(f"{path}:{key_node.start_mark.line + 1}: `{key}` is given twice; keep one")
             lines[(*place, key)] = key_node.start_mark.line + 1
@@ -91,13 +96,16 @@ def _build(node: yaml.Node, place: Place, lines: dict[Place, int], path: Path) -
         return mapping
     if isinstance(node, yaml.SequenceNode):
         return [_build(item, (*place, i), lines, path) for i, item in enumerate(node.value)]
-    return _scalar(node)
+    return _scalar(node, path)
 
 
-def _scalar(node: yaml.Node) -> Any:
+def _scalar(node: yaml.Node, path: Path) -> Any:
     import yaml
 
-    return yaml.SafeLoader("").construct_object(node, deep=True)
+    try:
+        return yaml.SafeLoader("").construct_object(node, deep=True)
+    except (ValueError, yaml.YAMLError) as bad:
+        raise DeclarationError(f"{path}:{node.start_mark.line + 1}: not a value: {getattr(bad, 'problem', bad)}") from None
 
 
 def _problems(refused: ValidationError) -> list[tuple[Place, str]]:

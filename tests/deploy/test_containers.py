@@ -32,7 +32,7 @@ def instructions() -> list[tuple[str, str]]:
     """The Dockerfile as (instruction, arguments), continuation lines joined."""
     text = re.sub(r"^\s*#.*\n", "", (DOCKER / "Dockerfile").read_text(), flags=re.MULTILINE)
     lines = re.sub(r"\\\n\s*", "", text).splitlines()
-    return [tuple(line.split(maxsplit=1)) for line in lines if line.strip()]
+    return [(words[0], words[1]) for words in (line.split(maxsplit=1) for line in lines) if words]
 
 
 def test_every_container_restarts_is_watched_and_keeps_its_hands_off(compose: dict) -> None:

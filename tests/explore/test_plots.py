@@ -27,6 +27,7 @@ from caudal.explore.distributions import (
 )
 from caudal.explore.drawing import MAX_PNG_BYTES, TooLargeToShow, compact, fit_png, new_figure, to_png
 from caudal.explore.graph import network_in_common
+from caudal.explore.page import table_page
 from caudal.explore.plots import distribution_grid, network_plot, series_plot
 from caudal.explore.scan import profile_table
 
@@ -192,6 +193,18 @@ def test_pictures_of_all_kinds_are_drawn_and_embedded(connection):
     for png in (distribution_grid(drawn), series_plot(time_series(connection, "t", profile))):
         opened(png)
         assert len(markdown.image(png, "a ] picture")) < markdown.MAX_BYTES
+
+
+def test_the_page_of_a_table_of_very_many_columns_stays_small(connection):
+    columns = ", ".join(
+        f"range * {i} + 0.5 AS a_column_with_a_long_name_{i}, repeat('text ', 50) || range % 3 AS t{i}" for i in range(120)
+    )
+    connection.execute(f"CREATE TABLE wide AS SELECT DATE '2017-01-01' + range::INTEGER AS day, {columns} FROM range(50)")
+    profile, page = table_page(connection, "wide")
+    assert len(profile.to_dict()["columns"]) == 241
+    assert page.startswith("**50 rows, 241 columns**, 91 of which are not shown")
+    assert len(page.encode()) < markdown.MAX_BYTES
+    assert page.count("data:image/png") == 2
 
 
 def test_a_grid_of_nothing_is_refused():

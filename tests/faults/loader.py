@@ -14,6 +14,7 @@ from caudal.warehouse.loading import load_pending
 def main(data: Path, contract: Path, once: bool) -> None:
     env = Environment("local", "shop", data, data)
     dataset = Dataset("stall", "sales", "csv", read_contract(contract), path="*.csv", on_delete="remove")
+    print("ready", flush=True)
     while True:
         ledger = Ledger(env.state / "ledger.db")
         look(env, ledger, [dataset])

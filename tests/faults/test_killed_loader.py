@@ -15,11 +15,16 @@ from caudal.lake.ledger import Ledger
 from caudal.store import write_atomically
 
 LOADER = Path(__file__).with_name("loader.py")
-KILLS = int(os.environ.get("CAUDAL_FAULTS", "8"))
+KILLS = int(os.environ.get("CAUDAL_FAULTS", "40"))
 
 
 def start(env, contract, *more):
-    return subprocess.Popen([sys.executable, LOADER, env.data, contract, *more], stderr=subprocess.DEVNULL)
+    """A loader that has imported what it needs and begins to load."""
+    command = [sys.executable, LOADER, env.data, contract, *more]
+    loader = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert loader.stdout is not None
+    assert loader.stdout.readline() == "ready\n"
+    return loader
 
 
 def test_every_row_is_there_exactly_once_however_often_loaders_are_killed(env, declare):
@@ -29,7 +34,7 @@ def test_every_row_is_there_exactly_once_however_often_loaders_are_killed(env, d
     content: dict[str, list[str]] = {}
     for kill in range(KILLS):
         loaders = [start(env, dataset.contract.path) for _ in range(chance.choice([1, 1, 2]))]
-        deadline = time.monotonic() + 1.2 + chance.random() * 0.8
+        deadline = time.monotonic() + chance.random() * 1.2
         while time.monotonic() < deadline:
             name = f"{chance.randrange(12)}.csv"
             if name in content and chance.random() < 0.25:

@@ -3,6 +3,7 @@
 import dagster as dg
 import pytest
 
+from caudal.lake.watch import WHOLE_TAG
 from caudal.runtime.policy import refresh_policy
 
 DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-06")
@@ -156,6 +157,22 @@ def test_an_update_while_something_it_depends_on_is_missing_waits():
 def test_a_run_that_refreshed_the_mart_itself_is_not_followed_by_another(world):
     world.run(OTHER, STAGING, MART, BELOW)
     assert world.tick() == set()
+
+
+@pytest.mark.parametrize("tags", [{WHOLE_TAG: "true"}, {}], ids=["whole", "not whole"])
+def test_a_run_of_many_partitions_is_followed_by_another_only_if_it_left_something_out(world, tags):
+    @dg.multi_asset(specs=[dg.AssetSpec(RAW, partitions_def=DAYS)])
+    def load(context):
+        for day in ("2024-01-02", "2024-01-04", "2024-01-05"):
+            context.log_event(dg.AssetMaterialization(RAW, partition=day))
+        return dg.MaterializeResult(RAW)
+
+    others = [a for a in world.defs.assets if RAW not in a.keys]
+    loading = dg.Definitions(assets=[load, *others], executor=dg.in_process_executor)
+    keys = [RAW, STAGING, MART, BELOW] if tags else [RAW]
+    job = loading.resolve_implicit_global_asset_job_def()
+    assert job.execute_in_process(instance=world.instance, asset_selection=keys, tags=tags).success
+    assert (MART in world.tick()) is not bool(tags)
 
 
 def test_new_code_refreshes_the_asset(world):

@@ -25,7 +25,7 @@ REQUESTED = dg.AutomationCondition.missing()
 
 @dg.asset(key=["raw", "pos", "transactions"], automation_condition=REQUESTED)
 def transactions() -> dg.MaterializeResult:
-    return dg.MaterializeResult(metadata={"dagster/row_count": 5, "caudal/headline": "five rows"})
+    return dg.MaterializeResult(metadata={"dagster/row_count": 5, "verdict": "five rows"})
 
 
 class Broken(dg.Config):

@@ -146,7 +146,7 @@ def test_everything_that_is_wrong_is_told() -> None:
 def test_lines_are_told_when_something_is_new_not_too_often_and_always_at_the_end() -> None:
     now_s, written = [0.0], io.StringIO()
     view = Lines(Console(file=written, width=100), clock=lambda: now_s[0])
-    steps = [(0, 0), (0, 1), (1, 2), (1, 3), (6, 4), (7, 9), (20, 9)]
+    steps = [(0, 0), (0, 1), (1, 2), (1, 3), (11, 4), (12, 9), (20, 9)]
     for at_s, materialized in steps:
         now_s[0] = at_s
         view.update([StageProgress("transform", assets=9, materialized=materialized)])

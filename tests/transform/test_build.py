@@ -123,7 +123,7 @@ def test_a_broken_model_is_told_with_its_file_and_what_is_beside_it_goes_on(stal
 def test_warnings_and_failures_are_told_apart(unchanged, manifest, warehouse):
     result = build(unchanged, manifest, database=warehouse("(1, 7, NULL, true), (2, -8, 4, true)"))
     warned = by_name(manifest, result, "amount_is_known")
-    assert (warned.status, warned.failures) == ("warn", 1)
+    assert (warned.status, warned.failures, warned.failing_rows.rows) == ("warn", 1, (("1", "7", None, None),))
     failed = by_name(manifest, result, "customers_have_numbers")
     assert (failed.status, failed.failing_rows.rows) == ("fail", (("-8", "2", "4.00", "400"),))
     assert set(result.held_back) == {DIM}
@@ -223,7 +223,7 @@ def test_closing_its_input_ends_dbt_where_the_kernel_does_not(unchanged, warehou
     ) as child:
         os.close(writing)
         assert child.stdin is not None
-        child.stdin.write(b'{"parent": %d, "serialized": null, "arguments": ["--version"]' % os.getpid())
+        child.stdin.write(b'{"parent": %d, "serialized": null, "arguments": ["debug"]}\n' % os.getpid())
         child.stdin.close()
         assert child.wait(10) == 1
     os.close(reading)

@@ -52,6 +52,15 @@ def test_a_unit_test_has_no_failing_rows_to_show(manifest):
     assert {check.name for check in manifest.checks.values() if not check.has_rows} == {"amounts_are_added"}
 
 
+def test_a_null_is_shown_with_the_rest_of_its_row(document, manifest):
+    assert named(manifest, "amount_is_known").whole_rows == 'select * from "warehouse"."marts"."fct_sales" where amount is null'
+    assert {c.name for c in manifest.checks.values() if c.whole_rows} == {"amount_is_known", "not_null_fct_sales_sale_id"}
+    document["nodes"]["test.stall.amount_is_known.dc747d419b"]["config"]["where"] = "cents > 0"
+    assert (named(parse_manifest(document), "amount_is_known").whole_rows or "").endswith(
+        "where amount is null and (cents > 0)"
+    )
+
+
 def test_a_test_that_reads_nothing_is_told_apart(manifest):
     assert manifest.unattached == {"test.stall.one_is_one": ("stall", "one_is_one")}
 

@@ -1,7 +1,5 @@
 """What runs in dbt's own process, called in this one: its events."""
 
-from types import SimpleNamespace
-
 import duckdb
 import pytest
 
@@ -34,7 +32,7 @@ def test_a_request_is_answered_with_events_in_the_order_of_the_build(
             "database": str(database),
             "extensions": str(tmp_path),
             "relations": {u: manifest.nodes[u].relation for u in selected[:2]},
-            "tests": selected[2:],
+            "tests": {selected[2]: None},
             "sample_rows": 10,
         },
         emit,
@@ -52,7 +50,7 @@ def test_a_request_is_answered_with_events_in_the_order_of_the_build(
         ("described", "fct_sales"),
         ("sampled", "amount_is_known"),
     ]
-    assert events[-1][1]["rows"] == [["1", "7", None, None]]
+    assert events[-1][1]["rows"] == [[None]]
 
 
 def test_without_a_manifest_dbt_is_left_to_parse(tmp_path):
@@ -64,21 +62,17 @@ def test_a_relation_that_cannot_be_read_is_told_and_the_rest_goes_on(events, emi
     with duckdb.connect() as connection:
         connection.execute("CREATE TABLE t (a INT); CREATE VIEW v AS SELECT a FROM t; DROP TABLE t")
         dbt_child._describe(connection, '"main"."v"', "model.v", emit)
-        dbt_child._sample(
-            connection, SimpleNamespace(name="no_rows", unique_id="t", compiled_code="select * from nowhere"), 10, emit
-        )
+        dbt_child._sample(connection, "test.no_rows", "select * from nowhere", 10, emit)
     assert events == []
     said = capsys.readouterr().err
     assert '"main"."v" was built, and cannot be read' in said
-    assert "rows that failed no_rows cannot be sampled" in said
+    assert "rows that failed test.no_rows cannot be sampled" in said
 
 
-def test_a_sample_is_cut_in_length_and_width(events, emit):
-    test = SimpleNamespace(
-        name="n", unique_id="t", compiled_code="select repeat('x', 1000) as long, null as none from range(50)"
-    )
+def test_a_sample_is_cut_in_number_and_in_length(events, emit):
     with duckdb.connect() as connection:
-        dbt_child._sample(connection, test, 3, emit)
+        sql = "select repeat('x', 1000) as long, null as none from range(50)"
+        dbt_child._sample(connection, "test.t", sql, 3, emit)
     ((_, fields),) = events
     assert fields["columns"] == ["long", "none"]
     assert fields["rows"] == [["x" * 200, None]] * 3

@@ -81,17 +81,15 @@ def test_a_dataset_is_a_table_of_the_raw_schema(datasets):
 def test_columns_have_types_and_tests_and_those_of_lineage_come_last(datasets):
     columns = {c["name"]: c for c in table(datasets, "lines")["columns"]}
     assert list(columns) == ["basket_id", "line", "net weight", "ticket", "amount", "_file", "_version", "_row", "_loaded_at"]
-    assert columns["basket_id"] == {
-        "name": "basket_id", "description": "The basket.", "data_type": "bigint", "data_tests": ["not_null"],
-    }  # fmt: skip
+    assert columns["basket_id"] == {"name": "basket_id", "description": "The basket.", "data_type": "bigint"}
     assert columns["ticket"]["data_tests"] == ["unique"]
     assert columns["amount"] == {"name": "amount", "data_type": "decimal(10,2)", "config": {"meta": {"unit": "EUR"}}}
     assert columns["_loaded_at"]["data_type"] == "timestamp with time zone"
 
 
-def test_a_key_of_one_column_is_not_null_and_unique(datasets):
+def test_a_key_of_one_column_is_unique(datasets):
     columns = {c["name"]: c for c in table(datasets, "customers")["columns"]}
-    assert columns["order"]["data_tests"] == ["not_null", "unique"]
+    assert columns["order"]["data_tests"] == ["unique"]
     assert columns["email"]["config"] == {"meta": {"classification": "personal"}}
 
 
@@ -104,7 +102,6 @@ def test_a_key_of_several_columns_is_unique_as_a_row(datasets):
 def test_names_that_sql_does_not_take_as_they_are_are_quoted(datasets, declare):
     assert table(datasets, "customers")["columns"][0]["quote"] is True
     columns = {c["name"]: c for c in table(datasets, "lines")["columns"]}
-    assert columns["net weight"]["quote"] is True
     assert "quote" not in columns["basket_id"]
     unspellable = declare(LINES.replace("name: line,", "name: line no,"), source="till", name="lines")
     assert "data_tests" not in table([unspellable], "lines")
@@ -132,15 +129,10 @@ def test_dbt_reads_them_without_a_warning_and_their_tests_find_what_is_wrong(dat
     statuses = {check.name: result.results[u].status for u, check in manifest.checks.items()}
     assert statuses == {
         "source_unique_till__lines_key": "pass",
-        "source_not_null_till_lines_basket_id": "pass",
-        "source_not_null_till_lines_line": "pass",
-        "source_not_null_till_lines__net_weight_": "pass",
         "source_unique_till_lines_ticket": "fail",
-        "source_not_null_till_customers__order_": "fail",
         "source_unique_till_customers__order_": "pass",
-        "source_not_null_stall_sales_item": "pass",
     }
-    assert {"/".join(c.asset) for c in manifest.checks.values()} == {"raw/till/lines", "raw/till/customers", "raw/stall/sales"}
+    assert {"/".join(c.asset) for c in manifest.checks.values()} == {"raw/till/lines", "raw/till/customers"}
 
     with duckdb.connect(str(database)) as connection:
         connection.execute("INSERT INTO raw.till__lines VALUES (1, 2, 3, 10)")

@@ -13,7 +13,7 @@ from caudal.explore.graph import count_links, network_in_common
 from caudal.explore.notebook import run_notebook
 from caudal.explore.page import table_page
 from caudal.explore.plots import network_plot
-from caudal.explore.profile import SUMMARY
+from caudal.explore.profile import MOST_COLUMNS_SHOWN, SUMMARY
 from caudal.explore.scan import quoted_relation
 from caudal.warehouse.candidate import publish_tables
 from caudal.warehouse.published import PublishedTable, connect, read_arrow
@@ -50,7 +50,7 @@ def profile_asset(table: PublishedTable, env: Environment) -> dg.AssetsDefinitio
             metadata={
                 "dagster/row_count": found.rows,
                 "profile": dg.MetadataValue.md(page),
-                "columns": _table([_excerpt(line) for line in found.summary()]),
+                "columns": _table([_excerpt(line) for line in found.summary()[:MOST_COLUMNS_SHOWN]]),
                 "empty cells": round(found.null_share, 6),
                 "figures": dg.MetadataValue.json(found.to_dict()),
             }

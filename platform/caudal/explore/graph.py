@@ -137,8 +137,8 @@ def _links(memberships: pa.Table, node: str, common: str) -> tuple[pa.Array, csr
 
     known = pa.table({"node": memberships[node], "common": memberships[common]}).drop_null()
     pairs = known.group_by(["node", "common"]).aggregate([]).sort_by("node").combine_chunks()
-    ends, commons = (pairs[side].combine_chunks().dictionary_encode() for side in ("node", "common"))
-    row, column, nodes, commons = ends.indices.to_numpy(), commons.indices.to_numpy(), ends.dictionary, commons.dictionary
+    ends, shared = (pairs[side].combine_chunks().dictionary_encode() for side in ("node", "common"))
+    row, column, nodes, commons = ends.indices.to_numpy(), shared.indices.to_numpy(), ends.dictionary, shared.dictionary
     sharers = np.bincount(column, minlength=len(commons)).astype(np.float64)
     if (sharers * (sharers - 1) / 2).sum() > MOST_LINKS:
         widest = int(sharers.argmax())

@@ -16,17 +16,21 @@ if TYPE_CHECKING:
 
 
 def table_page(connection: duckdb.DuckDBPyConnection, relation: str) -> tuple[TableProfile, str]:
-    """The profile of `relation`, named `schema.table`, and all of it as Markdown with embedded pictures.
+    """The profile of `relation`, named `schema.table`, and its page: Markdown with pictures, below `markdown.MAX_BYTES`.
 
     Raises:
         duckdb.CatalogException: there is no such table.
 
     """
     profile = profile_table(connection, relation)
-    parts = [profile.to_markdown()]
+    pictures = []
     drawn = [distribution(connection, relation, column) for column in main_columns(profile)]
     if distributions := [found for found in drawn if found]:
-        parts.append(markdown.image(distribution_grid(distributions), f"{relation}: distributions"))
+        pictures.append(markdown.image(distribution_grid(distributions), f"{relation}: distributions"))
     if series := time_series(connection, relation, profile):
-        parts.append(markdown.image(series_plot(series), f"{relation}: rows over time"))
-    return profile, "\n\n".join(parts)
+        pictures.append(markdown.image(series_plot(series), f"{relation}: rows over time"))
+    page = profile.to_markdown()
+    for picture in pictures:
+        if len(page.encode()) + len(picture) < markdown.MAX_BYTES:
+            page += f"\n\n{picture}"
+    return profile, page

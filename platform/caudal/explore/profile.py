@@ -15,6 +15,8 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 #: A longer text is cut to this many characters; to fewer where it is only shown.
 LONGEST_TEXT = 200
 LONGEST_SHOWN = 40
+#: A page shows at most this many columns; `to_dict` has them all.
+MOST_COLUMNS_SHOWN = 150
 
 #: The fields of a summary, and the side that they are aligned to.
 SUMMARY: dict[str, markdown.Side] = {
@@ -121,10 +123,12 @@ class TableProfile:
 
     def to_markdown(self) -> str:
         """The summary and the quantiles, as tables."""
-        lines = [[markdown.text(field, 120) for field in line] for line in self.summary()]
+        lines = [[markdown.text(field, 120) for field in line] for line in self.summary()[:MOST_COLUMNS_SHOWN]]
+        more = len(self.columns) - MOST_COLUMNS_SHOWN
+        left_out = f", {more:,} of which are not shown" if more > 0 else ""
         return "\n\n".join(
             (
-                f"**{self.rows:,} rows, {len(self.columns):,} columns**",
+                f"**{self.rows:,} rows, {len(self.columns):,} columns**{left_out}",
                 markdown.table(tuple(SUMMARY), lines, tuple(SUMMARY.values())),
                 self.quantiles_to_markdown(),
             )
@@ -132,7 +136,7 @@ class TableProfile:
 
     def quantiles_to_markdown(self) -> str:
         """The quantiles, means and deviations of numbers and times, as a table; and what they leave out."""
-        measured = [c for c in self.columns if c.quantiles]
+        measured = [c for c in self.columns[:MOST_COLUMNS_SHOWN] if c.quantiles]
         if not measured:
             return "No column holds numbers or times."
         lines = [

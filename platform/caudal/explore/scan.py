@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 EXACT_ROWS = 20_000_000
 #: An exact quantile holds every value of its column: columns share a scan while they stay below this many values.
 CELLS_PER_SCAN = 20_000_000
+#: The time to plan a scan grows with the square of its columns.
+COLUMNS_PER_SCAN = 16
 TOP_VALUES = 8
 
 ZONED = "TIMESTAMP WITH TIME ZONE"
@@ -45,7 +47,7 @@ def profile_table(connection: duckdb.DuckDBPyConnection, relation: str, exact_ro
     columns = [(name, type_) for name, type_, *_ in described]
     rows = _row(connection, f"SELECT count(*) FROM {source}")[0]
     approximate = rows > exact_rows
-    together = len(columns) if approximate else max(1, CELLS_PER_SCAN // max(rows, 1))
+    together = COLUMNS_PER_SCAN if approximate else max(1, min(COLUMNS_PER_SCAN, CELLS_PER_SCAN // max(rows, 1)))
     profiles: list[ColumnProfile] = []
     for first in range(0, len(columns), together):
         profiles += _measure(connection, source, columns[first : first + together], rows, approximate)

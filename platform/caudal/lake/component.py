@@ -70,7 +70,7 @@ class Datasets(dg.Component, dg.Model, dg.Resolvable):
         """
         return [self._dataset(settings) for settings in self.datasets]
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
         """The declarations are checked here; their assets are made where all datasets of the company are known."""
         self.declared()
         return dg.Definitions()
@@ -94,6 +94,11 @@ class Datasets(dg.Component, dg.Model, dg.Resolvable):
             excel=ExcelOptions(**_options(settings.excel)),
             owners=owners,
         )
+
+
+def declared_datasets(tree: dg.ComponentTree) -> tuple[Dataset, ...]:
+    """Every dataset that the company declares, with its contract."""
+    return tuple(dataset for component in tree.get_all_components(Datasets) for dataset in component.declared())
 
 
 def lake_key(dataset: Dataset) -> dg.AssetKey:

@@ -1,41 +1,43 @@
 """The lake sensor: what changed in the lake, and exactly what depends on it."""
 
+import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 import dagster as dg
-from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 
 from caudal.environment import Environment
 from caudal.lake.dataset import Dataset
 from caudal.lake.ledger import Ledger
-from caudal.lake.watch import look, request_for
+from caudal.lake.watch import DATASETS_TAG, WHOLE_TAG, look, request_for
 
-#: Run tag that names the datasets whose files a run loads.
-DATASETS_TAG = "caudal/datasets"
+_FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
-def to_materialize(
-    requested: Iterable[dg.AssetKey], loaded_before: Iterable[dg.AssetKey], graph: BaseAssetGraph | None, raw: set[dg.AssetKey]
-) -> list[dg.AssetKey]:
+@dataclass(frozen=True)
+class Refresh:
+    """What one run materializes. `whole` if that is everything below the raw tables that it loads."""
+
+    keys: tuple[dg.AssetKey, ...]
+    whole: bool
+
+
+def to_refresh(
+    requested: Iterable[dg.AssetKey], loaded_before: Iterable[dg.AssetKey], graph: BaseAssetGraph, raw: set[dg.AssetKey]
+) -> Refresh:
     """The requested raw tables and everything below them whose every raw table is requested or was loaded before.
 
     What lacks a raw table that was never loaded is left to the automation policy, which waits for it.
     """
     requested = set(requested)
     available = requested | set(loaded_before)
-    if graph is None:
-        return sorted(requested, key=lambda k: k.path)
-    below: set[dg.AssetKey] = set()
-    frontier = list(requested)
-    while frontier:
-        for child in graph.get(frontier.pop()).child_keys:
-            if child not in below and child not in raw:
-                below.add(child)
-                frontier.append(child)
-    wanted = {k for k in below if graph.get(k).is_materializable and (_ancestors(graph, k) & raw) <= available}
-    return sorted(requested | wanted, key=lambda k: k.path)
+    below = {k for k in _reachable(requested, lambda k: graph.get(k).child_keys - raw) if graph.get(k).is_materializable}
+    wanted = {k for k in below if _reachable({k}, lambda k: graph.get(k).parent_keys) & raw <= available}
+    return Refresh(tuple(sorted(requested | wanted, key=lambda k: k.path)), whole=wanted == below)
 
 
 def lake_sensor(
@@ -47,7 +49,7 @@ def lake_sensor(
 ) -> dg.SensorDefinition:
     """A sensor that holds its tick up to `hold_s` seconds, until something in the lake has changed.
 
-    Its cursor is the highest sequence of the ledger that it has asked a run for.
+    Its cursor is a small JSON object: for each dataset the sequence of the ledger that it last asked a run for.
 
     Args:
         raw_keys: dataset id -> raw table.
@@ -63,33 +65,44 @@ def lake_sensor(
     )
     def lake(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         ledger = Ledger(env.state / "ledger.db")
-        cursor = int(context.cursor or 0)
+        asked: dict[str, int] = json.loads(context.cursor or "{}")
         deadline = time.monotonic() + hold_s
         while True:
             began = time.monotonic()
-            request = request_for(datasets, look(env, ledger, datasets), cursor, extracted)
+            seen = look(env, ledger, datasets)
+            busy = _busy(context.instance) if any(s.pending for s in seen.values()) else set()
+            request = request_for(datasets, seen, asked, extracted, busy)
             if request or time.monotonic() >= deadline:
                 break
             time.sleep(max(0.2, 10 * (time.monotonic() - began)))
         if request is None:
             return dg.SkipReason("nothing new in the lake")
-        loaded = [raw_keys[d.id] for d in datasets if ledger.totals(d.id).rows_read or "loaded" in ledger.totals(d.id).files]
-        graph = context.repository_def.asset_graph if context.repository_def else None
-        keys = to_materialize([raw_keys[d.id] for d in request.datasets], loaded, graph, set(raw_keys.values()))
-        keys += [extracted[d.id] for d in request.datasets if d.id in extracted and not ledger.files(d.id)]
-        tags = {DATASETS_TAG: ",".join(d.id for d in request.datasets)[:255]}
-        run = dg.RunRequest(run_key=request.run_key, asset_selection=keys, tags=tags)
-        return dg.SensorResult(run_requests=[run], cursor=str(request.sequence))
+        assert context.repository_def is not None
+        loaded = [raw_keys[d.id] for d in datasets if any(f.live_version for f in ledger.files(d.id))]
+        requested = [raw_keys[d.id] for d in request.datasets]
+        refresh = to_refresh(requested, loaded, context.repository_def.asset_graph, set(raw_keys.values()))
+        first = [extracted[d.id] for d in request.datasets if d.id in extracted and not seen[d.id].sequence]
+        tags = {DATASETS_TAG: ",".join(d.id for d in request.datasets)}
+        if refresh.whole:
+            tags[WHOLE_TAG] = "true"
+        run = dg.RunRequest(run_key=request.run_key, asset_selection=[*first, *refresh.keys], tags=tags)
+        return dg.SensorResult(run_requests=[run], cursor=json.dumps(request.asked))
 
     return lake
 
 
-def _ancestors(graph: BaseAssetGraph, key: dg.AssetKey) -> set[dg.AssetKey]:
+def _busy(instance: dg.DagsterInstance) -> set[str]:
+    """The datasets that an unfinished run loads."""
+    unfinished = dg.RunsFilter(statuses=[s for s in dg.DagsterRunStatus if s not in _FINISHED])
+    return {name for run in instance.get_runs(unfinished) for name in run.tags.get(DATASETS_TAG, "").split(",") if name}
+
+
+def _reachable(start: set[dg.AssetKey], step: Callable[[dg.AssetKey], AbstractSet[dg.AssetKey]]) -> set[dg.AssetKey]:
+    """Everything that `step` leads to from `start`, which is not in it unless it leads back."""
     found: set[dg.AssetKey] = set()
-    frontier = [key]
+    frontier = list(start)
     while frontier:
-        for parent in graph.get(frontier.pop()).parent_keys:
-            if parent not in found:
-                found.add(parent)
-                frontier.append(parent)
+        new = step(frontier.pop()) - found
+        found |= new
+        frontier += new
     return found

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from caudal.environment import Environment
-from caudal.runtime.location import component_tree, datasets_of
+from caudal.lake.component import declared_datasets
+from caudal.runtime.location import component_tree
 from caudal.store import write_atomically
 from caudal.transform.component import DbtProject
 from caudal.transform.sources import sources_yaml
@@ -14,7 +15,7 @@ from caudal.transform.sources import sources_yaml
 def generate(env: Environment, *, check: bool) -> list[Path]:
     """Write dbt's sources of the company from its contracts; the files that were stale. With `check`, write nothing."""
     tree = component_tree(env)
-    datasets = datasets_of(tree)
+    datasets = declared_datasets(tree)
     stale = []
     for project in tree.get_all_components(DbtProject):
         path = project.directory(env.root) / "models" / "sources.yml"

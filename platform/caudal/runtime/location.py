@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from caudal.environment import Environment
-from caudal.lake.component import Datasets, lake_key, lake_spec
+from caudal.lake.component import declared_datasets, lake_key, lake_spec
 from caudal.lake.dataset import Dataset
 from caudal.lake.sensor import lake_sensor
 from caudal.runtime.policy import refresh_policy
@@ -30,18 +30,13 @@ def code_location(company: str) -> dg.Definitions:
     env = Environment.current(company)
     tree = component_tree(env)
     declared = tree.build_defs(tree.defs_module_path)
-    datasets = datasets_of(tree)
+    datasets = declared_datasets(tree)
     return dg.Definitions.merge(_automated(declared, datasets), _lake_and_warehouse(env, declared, datasets))
 
 
 def component_tree(env: Environment) -> dg.ComponentTree:
     """The components that the company declares in its `defs` folder."""
     return dg.ComponentTree.from_module(importlib.import_module(f"{env.company}.defs"), env.root)
-
-
-def datasets_of(tree: dg.ComponentTree) -> list[Dataset]:
-    """Every dataset that the company declares, with its contract."""
-    return [dataset for component in tree.get_all_components(Datasets) for dataset in component.declared()]
 
 
 def load_definitions(company: str) -> dg.Definitions:

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from dagster._utils.error import SerializableErrorInfo
 
 ROW_COUNT = "dagster/row_count"
-#: Metadata with which an asset says a few words for the terminal, such as a model's error beside its baseline's.
-HEADLINE = "caudal/headline"
+#: Metadata with which an asset sums itself up in a sentence, such as a model's error beside its baseline's.
+HEADLINE = "verdict"
 #: How long nothing must change before what the sensors saw counts.
 QUIET_S = 4.0
 #: A failed run that Dagster is going to retry is in progress, but not for longer than this.
 RETRY_WITHIN_S = 60.0
-#: Assets are also read when no run is going on, for what was materialized without a run.
-ASSETS_EVERY_S = 10.0
+#: Assets are read this often while a run goes on, and when none does, for what was materialized without a run.
+ASSETS_EVERY_S, IDLE_ASSETS_EVERY_S = 2.0, 10.0
 FAILED_RUNS_CONSIDERED = 200
 
 
@@ -95,7 +95,8 @@ class Observer:
             runs_in_progress=going,
             steps=tuple(step for steps in self._steps.values() for step in steps),
         )
-        if going or self._last.runs_in_progress or now - self._assets_read_s >= ASSETS_EVERY_S:
+        every_s = ASSETS_EVERY_S if going else IDLE_ASSETS_EVERY_S
+        if going < self._last.runs_in_progress or now - self._assets_read_s >= every_s:
             seen = replace(seen, assets=tuple(self._look_at_assets()), checks=tuple(self._look_at_checks()))
             self._assets_read_s = now
         # The sensors' part is not itself a change that the sensors should see.
@@ -195,12 +196,13 @@ class Observer:
 
         storage = self.instance.event_log_storage
         records = storage.get_latest_asset_check_execution_by_key(self.subject.checks) if self.subject.checks else {}
+        before = {(check.asset, check.name): check for check in self._last.checks}
         for key in self.subject.checks:
             record = records.get(key)
             evaluation = record.evaluation if record and record.status.value != "PLANNED" else None
             asset = tuple(key.asset_key.path)
-            if record is None or evaluation is None:
-                yield CheckSeen(asset, key.name)
+            if record is None or evaluation is None:  # one that is about to be executed keeps its last result
+                yield before.get((asset, key.name), CheckSeen(asset, key.name))
                 continue
             error = evaluation.severity == dg.AssetCheckSeverity.ERROR
             yield CheckSeen(asset, key.name, evaluation.passed, error, record.run_id)

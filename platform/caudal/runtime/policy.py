@@ -8,6 +8,8 @@ used, for it forgets updates whose run failed, ignores failed blocking checks, d
 
 import dagster as dg
 
+from caudal.lake.watch import WHOLE_TAG
+
 
 def refresh_policy(partitioned: dg.AssetSelection) -> dg.AutomationCondition:
     """The policy for unpartitioned assets.
@@ -24,7 +26,11 @@ def refresh_policy(partitioned: dg.AssetSelection) -> dg.AutomationCondition:
         & on.all_deps_blocking_checks_passed()
         & on.all_deps_blocking_checks_passed().resolve_through_virtual()
     )
-    updated = on.any_deps_updated().resolve_through_virtual()
+    # What a run updated that refreshes everything below it is nothing new to anybody. Dagster sees that by itself, but of a
+    # run that materializes many partitions it sees it for the last one only; such a run says so by its tag.
+    in_a_whole_run = on.executed_with_root_target() | on.all_new_updates_have_run_tags(tag_keys={WHOLE_TAG})
+    newly_updated = (on.newly_updated() & ~in_a_whole_run) | on.will_be_requested()
+    updated = on.any_deps_match(newly_updated).resolve_through_virtual()
     asked = on.newly_requested()
     # `since` lets a reset win over a trigger of the same tick. What is updated in the tick after a request came after it, and
     # is owed another one: the second latch holds it.

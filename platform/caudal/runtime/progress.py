@@ -44,7 +44,7 @@ class AssetSeen:
         key: the parts of its key.
         at_s: when it was last materialized, in seconds since the epoch, or None if it never was.
         rows: the rows that it then had, if it told.
-        headline: what it says of itself in a few words, such as a model's error beside its baseline's.
+        headline: how it sums itself up in a sentence, such as a model's error beside its baseline's.
     """
 
     key: tuple[str, ...]
@@ -191,7 +191,7 @@ def _stage(stage: str, seen: Observation) -> StageProgress:
         checks_failed=sum(check.passed is False and check.error for check in results),
         checks_warned=sum(check.passed is False and not check.error for check in results),
         seconds=covered((start, end) for of, start, end in seen.steps if of == stage),
-        headlines=tuple(asset.headline for asset in assets if asset.headline),
+        headlines=tuple(dict.fromkeys(asset.headline for asset in assets if asset.headline)),
     )
 
 

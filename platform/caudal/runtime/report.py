@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-#: Where nobody watches a terminal, a stage is told again when this has passed, and when it is complete.
-PLAIN_EVERY_S = 5.0
+#: Where nobody watches a terminal, a stage is told again when this has passed, and when it becomes complete.
+PLAIN_EVERY_S = 10.0
+#: Stages whose assets are tables of their own; elsewhere an asset's row count is that of what it describes.
+STAGES_WITH_ROWS = frozenset({"warehouse", "transform", "models", "serving"})
 PLAIN_WIDTH = 132
 
 
@@ -30,7 +32,7 @@ def facts(stage: StageProgress, *, rows: bool = True) -> str:
     elif stage.assets:
         noun = "tables" if stage.stage in ("warehouse", "transform") else "assets"
         said.append(f"{stage.materialized} of {stage.assets} {noun}")
-    if stage.rows and rows:
+    if stage.rows and rows and stage.stage in STAGES_WITH_ROWS:
         said.append(f"{stage.rows:,} rows")
     if stage.stage == "warehouse" and stage.rows:
         said.append(f"{stage.rows_rejected:,} rejected")
@@ -89,17 +91,18 @@ class Lines:
 
     console: Console
     clock: Callable[[], float] = time.monotonic
-    _told: dict[str, tuple[float, str]] = field(default_factory=dict)
+    _told: dict[str, tuple[float, str, bool]] = field(default_factory=dict)
 
     def update(self, stages: Sequence[StageProgress]) -> None:
         now = self.clock()
         for stage in stages:
             text = facts(stage)
-            told_s, told = self._told.get(stage.stage, (float("-inf"), ""))
-            complete = stage.total > 0 and stage.done == stage.total
-            if text == told or not (stage.done or complete) or (now - told_s < PLAIN_EVERY_S and not complete):
+            told_s, told, was_complete = self._told.get(stage.stage, (float("-inf"), "", False))
+            complete = 0 < stage.done == stage.total
+            due = now - told_s >= PLAIN_EVERY_S or complete > was_complete
+            if text == told or not stage.done or not due:
                 continue
-            self._told[stage.stage] = (now, text)
+            self._told[stage.stage] = (now, text, complete)
             self.console.print(f"{stage.stage:<9} {text}", highlight=False, soft_wrap=True)
 
     def close(self) -> None:
@@ -129,6 +132,6 @@ def summary(console: Console, stages: Sequence[StageProgress]) -> None:
         table.add_column(name, justify="right")
     table.add_column("")
     for stage in stages:
-        count = f"{stage.rows:,}" if stage.rows else ""
+        count = f"{stage.rows:,}" if stage.rows and stage.stage in STAGES_WITH_ROWS else ""
         table.add_row(stage.stage, count, f"{stage.seconds:,.1f}", facts(stage, rows=False))
     console.print(table, highlight=False)

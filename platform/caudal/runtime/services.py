@@ -160,6 +160,9 @@ def variables(env: Environment, inherited: dict[str, str]) -> dict[str, str]:
         "CAUDAL_ROOT": str(env.root),
         "CAUDAL_DATA": str(env.data),
         "DAGSTER_HOME": str(env.dagster_home),
+        # A tick of the automation policy looks at events up to one moment only. Without this, those that arrive while it looks
+        # are seen by some of its conditions and not by others, and a run in full flow is taken for news.
+        "DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS": "0.2",
         "DO_NOT_TRACK": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "OMP_WAIT_POLICY": "PASSIVE",

@@ -56,7 +56,7 @@ class CannotGoOn(RuntimeError):
     """Something failed that waiting does not mend. The message says what and where to look."""
 
 
-class _Interrupted(BaseException):
+class Interrupted(BaseException):
     """A signal asked this process to stop."""
 
 
@@ -79,7 +79,7 @@ def up(
     """
     console = console or report.console()
     try:
-        with only_one(env.dagster_home / "up.lock") as lock, _signals_interrupt():
+        with only_one(env.dagster_home / "up.lock") as lock, signals_interrupt():
             session = _Session(env, settings or Settings(), console, once=once, quickstart=quickstart)
             lock.tell({"dagster": session.addresses.dagster, "api": session.addresses.api})
             return session.run()
@@ -126,7 +126,7 @@ class _Session:
                 finally:
                     view.close()
                     self._say("Stopping")
-        except _Interrupted:
+        except Interrupted:
             return 0 if self.complete else INTERRUPTED
         finally:
             self._leave()
@@ -299,14 +299,14 @@ class _Session:
 
 
 @contextmanager
-def _signals_interrupt() -> Generator[None]:
+def signals_interrupt() -> Generator[None]:
     """Ctrl-C, a request to terminate and a closed terminal all interrupt once; while stopping they are ignored."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def interrupt(_number: int, _frame: object) -> None:
         for each in numbers:
             signal.signal(each, signal.SIG_IGN)
-        raise _Interrupted
+        raise Interrupted
 
     before = {number: signal.signal(number, interrupt) for number in numbers}
     try:

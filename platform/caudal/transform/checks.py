@@ -33,7 +33,7 @@ class Check:
         is_blocking: whether its failure is an error, which keeps the asset and what is downstream from being published.
         column: the column that it is declared on, or None.
         has_rows: whether its SQL selects the failing rows (a unit test's does not).
-        whole_rows: SQL that selects the failing rows with all their columns, where the test's own has only the null in question.
+        whole_rows: SQL that selects the failing rows with all their columns, where the test's own selects only the null.
 
     """
 

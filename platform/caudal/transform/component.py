@@ -5,8 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from caudal.environment import Environment
-from caudal.lake.component import Datasets
-from caudal.lake.dataset import Dataset
+from caudal.lake.component import declared_datasets
 from caudal.transform.assets import dbt_assets
 from caudal.transform.manifest import Manifest, published_tables, read_manifest
 from caudal.transform.project import Project, prepare_manifest
@@ -66,8 +65,3 @@ class DbtProject(dg.Component, dg.Model, dg.Resolvable):
     def published_tables(self, env: Environment) -> list[PublishedTable]:
         """The marts that hold data of their own: what profiles, notebooks, models and the API read."""
         return published_tables(self.manifest(env))
-
-
-def declared_datasets(tree: dg.ComponentTree) -> tuple[Dataset, ...]:
-    """Every dataset of the company: the raw tables that a candidate pins."""
-    return tuple(dataset for component in tree.get_all_components(Datasets) for dataset in component.declared())

@@ -1,8 +1,9 @@
 """dbt's sources, written from the contracts: one table for each dataset, with its columns, types and tests.
 
-Of a contract's promises, `required` becomes `not_null` and `unique` becomes `unique`. A primary key of one column is both; of
-several columns, each is `not_null` and the table has the test `unique` of the row `(a, b)`, a value that DuckDB and BigQuery
-group by alike; except where one of them needs quotes, which the two engines write differently and dbt does not translate there.
+Of a contract's promises, those about one row were kept when the file was loaded: a row that breaks one is in the rejects, and
+there is no test that could find it. Those about the whole table become tests: `unique` and a primary key of one column are
+`unique`; a key of several columns is the test `unique` of the row `(a, b)`, a value that DuckDB and BigQuery group by alike, except
+where one of them needs quotes, which the two engines write differently and dbt does not translate there.
 """
 
 from __future__ import annotations
@@ -85,10 +86,7 @@ def _table(dataset: Dataset) -> dict[str, Any]:
 
 
 def _column(column: Column, *, is_key: bool) -> Mapping[str, Any]:
-    tests = [
-        *(["not_null"] if column.required or column.primary_key else []),
-        *(["unique"] if column.unique or is_key else []),
-    ]
+    tests = ["unique"] if column.unique or is_key else []
     meta = {name: value for name, value in (("unit", column.unit), ("classification", column.classification)) if value}
     declared: dict[str, Any] = {
         "name": column.name,

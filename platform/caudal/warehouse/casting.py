@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
     from caudal.contracts import Column
 
+#: A decimal of so many digits fits into 64 bits.
+_WORD_DIGITS = 18
+
 _LEADING_ZERO = "a leading zero, which a number would lose; declare the column a string to keep it"
 _EXPONENT = "[eE][+-]?[0-9]{1,5}"
 _DIGITS = "(?:[0-9]+[.]?[0-9]*|[.][0-9]+)"
@@ -83,7 +86,7 @@ def cast_text(column: Column, s: str) -> Cast:
     quick = f"TRY_CAST({s} AS {column.duckdb_type})"
     guards = {
         "integer": "true",
-        "number": "true" if column.is_decimal else f"isfinite({quick})",
+        "number": f"isfinite({quick})" if column.precision is None else "true" if column.precision <= _WORD_DIGITS else None,
         "date": f"length({s}) = 10",
         "timestamp": f"length({s}) = 19",
     }
@@ -147,8 +150,15 @@ def _decimal(s: str, precision: int, scale: int | None) -> Cast:
         (f"contains({s}, ',')", text("a comma; expected a number with a point and nothing between thousands")),
         otherwise=text("not a number"),
     )
-    value = first_of((f"{plain} OR ({exponent} AND {needed} <= {scale})", f"TRY_CAST({s} AS {kind})"))
-    return Cast(value, reason)
+    return Cast(first_of((f"{plain} OR ({exponent} AND {needed} <= {scale})", _parsed(s, precision, scale))), reason)
+
+
+def _parsed(s: str, precision: int, scale: int) -> str:
+    """The text as a decimal. Those wider than a machine word cost far more, and most values do not need them."""
+    wide = f"TRY_CAST({s} AS DECIMAL({precision},{scale}))"
+    if precision <= _WORD_DIGITS or scale >= _WORD_DIGITS:
+        return wide
+    return f"coalesce(CAST(TRY_CAST({s} AS DECIMAL({_WORD_DIGITS},{scale})) AS DECIMAL({precision},{scale})), {wide})"
 
 
 def _double(s: str) -> Cast:
@@ -174,7 +184,7 @@ def _iso(column: Column, s: str) -> Cast:
         accepted = f"{_matches(s, _DAY + _MIDNIGHT)} AND {s} >= '0001'"
         reason = first_of(
             (f"TRY_CAST(left({s}, 10) AS DATE) IS NULL AND {_matches(s, f'{_DAY}.*')}", text("no such day")),
-            (_matches(s, f"{_DAY}[T ].*"), text("a time of day, which a date would lose")),
+            (_matches(s, f"{_DAY}[T ][0-9].*"), text("a time of day, which a date would lose")),
             otherwise=text("not a date; expected YYYY-MM-DD"),
         )
         return Cast(first_of((accepted, f"TRY_CAST(left({s}, 10) AS DATE)")), reason)
@@ -200,7 +210,8 @@ def _iso(column: Column, s: str) -> Cast:
         otherwise=text(f"not a timestamp; expected {example}"),
     )
     accepted = f"{_matches(s, f'{_DAY}[T ]{_CLOCK}{zone}')} AND {s} >= '0001'"
-    return Cast(first_of((accepted, f"TRY_CAST({s} AS {kind})")), reason)
+    with_seconds = f"regexp_replace({s}, '^(.{{16}})([Z+-])', '\\1:00\\2')" if column.timezone else s
+    return Cast(first_of((accepted, f"TRY_CAST({with_seconds} AS {kind})")), reason)
 
 
 def _formatted(column: Column, s: str) -> Cast:

@@ -82,7 +82,9 @@ def raw_asset(env: Environment, dataset: Dataset, *, dropped: bool) -> dg.Assets
         dg.AssetCheckSpec("files_readable", asset=key, description="No live file is in quarantine as a whole."),
     ]
 
-    @dg.multi_asset(name=f"load_{dataset.table}", specs=[spec], check_specs=checks)
+    single_run = dg.BackfillPolicy.single_run() if dataset.partition_by != "none" else None
+
+    @dg.multi_asset(name=f"load_{dataset.table}", specs=[spec], check_specs=checks, backfill_policy=single_run)
     def load(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         ledger = Ledger(env.state / "ledger.db")
         if context.has_partition_key or context.has_partition_key_range:

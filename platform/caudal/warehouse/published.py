@@ -48,7 +48,7 @@ class PublishedTable:
 
 
 def connect(env: Environment) -> duckdb.DuckDBPyConnection:
-    """A read-only connection to the published file, with the search path `marts`, `predictions`, `explore`, `staging`, `raw`.
+    """A read-only connection to the published file, that looks for a table in `marts`, then in the other schemas.
 
     Raises:
         NothingPublished: with what to do about it.
@@ -79,6 +79,6 @@ def read_arrow(env: Environment, sql: str, parameters: Sequence[Any] | Mapping[s
 
 def _search_published(connection: duckdb.DuckDBPyConnection) -> None:
     schemas = {row[0] for row in connection.execute("SELECT schema_name FROM duckdb_schemas()").fetchall()}
-    path = [s for s in ("marts", "predictions", "explore", "staging", "raw", "quarantine") if s in schemas]
+    path = [s for s in ("marts", "predictions", "evaluation", "explore", "staging", "raw", "quarantine") if s in schemas]
     if path:
         connection.execute(f"SET search_path = '{','.join(path)}'")

@@ -98,7 +98,7 @@ def _header(options: CsvOptions, file: Path, path: str) -> tuple[list[str], int]
     """The names in the first line that is not empty, and the number of the line on which they end."""
     block = next(read_blocks(file, path, options.encoding, _HEADER_BYTES), None)
     text = block.data.decode() if block else ""
-    if "\r" in text and "\n" not in text[:-1] and not text.endswith("\r\n"):
+    if text.count("\n") == 1 and "\r" in text[:-2]:
         raise Unreadable(f"{path}: its lines end in a carriage return alone; write them with \\n or \\r\\n")
     position = 0
     while text.startswith(("\n", "\r\n"), position):

@@ -134,9 +134,10 @@ class _Table:
             faulty = number - 1 in faulty_rows
             if number < self.first_row or not (faulty or any(cell != "" for cell in cells)):
                 continue
-            problem = self._problem(cells, number, left, errors if faulty else {})
-            if problem:
-                problems[len(rows)] = problem
+            if faulty or self.unnamed:
+                problem = self._problem(cells, number, left, errors)
+                if problem:
+                    problems[len(rows)] = problem
             rows.append([None if p is None else _text(cells[p], column, self.nulls) for column, p in self.columns])
             places.append(number)
             if len(rows) >= _BATCH_ROWS:
@@ -158,33 +159,28 @@ class _Table:
 
 def _text(cell: Any, column: Column | None, nulls: frozenset[str]) -> str | None:
     """What the cell holds, as text."""
-    if isinstance(cell, str):
+    kind = type(cell)
+    if kind is str:
         return None if cell in nulls else cell
-    if isinstance(cell, bool):
+    if kind is float:
+        if cell == int(cell):
+            return str(int(cell)) if abs(cell) < _EXACT_INTEGERS else f"{cell:.17e}"
+        exact = repr(cell)
+        if len(exact) <= _EXCEL_DIGITS or (column is not None and column.logical_type == "number" and not column.is_decimal):
+            return exact
+        return min(exact, f"{cell:.{_EXCEL_DIGITS}g}", key=len)
+    if kind is bool:
         return "true" if cell else "false"
-    if isinstance(cell, float):
-        return _number(cell, as_double=column is not None and column.logical_type == "number" and not column.is_decimal)
-    if isinstance(cell, dt.datetime):
+    if kind is dt.datetime:
         return cell.isoformat(" ")
-    if isinstance(cell, dt.date):
+    if kind is dt.date:
         midnight = " 00:00:00" if column is not None and column.logical_type == "timestamp" else ""
         return cell.isoformat() + midnight
-    if isinstance(cell, dt.timedelta):
+    if kind is dt.timedelta:
         seconds, microseconds = divmod(cell // dt.timedelta(microseconds=1), 1_000_000)
         fraction = f".{microseconds:06}" if microseconds else ""
         return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{fraction}"
-    return cell.isoformat() if isinstance(cell, dt.time) else str(cell)
-
-
-def _number(value: float, *, as_double: bool) -> str:
-    if value == int(value):
-        return str(int(value)) if abs(value) < _EXACT_INTEGERS else f"{value:.17e}"
-    exact = repr(value)
-    return exact if as_double else _shorter(exact, f"{value:.{_EXCEL_DIGITS}g}")
-
-
-def _shorter(exact: str, shown: str) -> str:
-    return shown if len(shown) < len(exact) else exact
+    return cell.isoformat() if kind is dt.time else str(cell)
 
 
 def _reference(column: int, row: int) -> str:

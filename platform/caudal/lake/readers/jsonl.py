@@ -1,8 +1,8 @@
 """JSON lines: one object a line.
 
-A number is kept as it is written, never as a float; an object or a list is kept as JSON text. A line that is no JSON object, or
-gives a key twice, is a rejected row; under the drift policy `freeze`, so is an object with a key more or less than the contract.
-Blank lines are no rows.
+A number is kept as it is written, never as a float; an object or a list is kept as JSON text. A line that is no JSON object,
+or gives a key twice, is a rejected row; under the drift policy `freeze`, so is an object with a key more or less than the
+contract. Blank lines are no rows.
 
 Blocks whose lines are all plainly what the contract says are parsed by Arrow, the others line by line.
 """

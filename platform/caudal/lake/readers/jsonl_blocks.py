@@ -17,7 +17,8 @@ class BlockParser:
     """Parses blocks of flat objects.
 
     Arrow's parser refuses what is no JSON, a key twice, and any number that does not fit its type exactly; what it does not
-    refuse is looked for here: two objects on a line, a key that is not there, a number too large or too small for a double.
+    refuse is looked for here: two objects on a line, a key that is not there, a decimal in quotes (which Arrow would read with
+    a leading zero), a number too large or too small for a double.
     """
 
     def __init__(self, contract: Contract, ignored: list[str]) -> None:
@@ -33,25 +34,35 @@ class BlockParser:
         count = data.count(b"\n")
         if self._schema is None or not data.startswith(b"{") or data.count(b"\n{") != count - 1:
             return None
-        freeze = self._contract.drift == "freeze"
+        extra = "error" if self._contract.drift == "freeze" else "infer"
         try:
             table = json.read_json(
                 pa.BufferReader(data),
                 json.ReadOptions(use_threads=False, block_size=len(data) + 1),
-                json.ParseOptions(explicit_schema=self._schema, unexpected_field_behavior="error" if freeze else "infer"),
+                json.ParseOptions(explicit_schema=self._schema, unexpected_field_behavior=extra),
             )
         except pa.ArrowException:
             return None
-        if table.num_rows != count:
+        if table.num_rows != count or not _is_plain(table, data):
             return None
-        for column in self._contract.columns:
-            values = table[column.name]
-            if freeze and values.null_count != _written_nulls(data, column.name, values.null_count):
-                return None
-            if pa.types.is_floating(values.type) and not _plain_doubles(values, data):
-                return None
         self._ignored += [n for n in table.column_names if n not in self._contract.column_names and n not in self._ignored]
         return [_as_text(table[name]) for name in self._contract.column_names]
+
+
+def _is_plain(table: pa.Table, data: bytes) -> bool:
+    """Whether every key is in every object, no decimal is in quotes, and no double lost anything."""
+    import pyarrow as pa
+
+    for name in table.column_names:
+        values = table[name]
+        if values.null_count != _written_nulls(data, name, values.null_count):
+            return False
+        if pa.types.is_floating(values.type) and not _plain_doubles(values, data):
+            return False
+    if not any(pa.types.is_decimal(t) for t in table.schema.types):
+        return True
+    strings = sum(len(v) - v.null_count for v in table.columns if pa.types.is_string(v.type))
+    return data.count(b'"') - data.count(b'\\"') == 2 * (table.num_rows * table.num_columns + strings)
 
 
 def _schema(contract: Contract) -> pa.Schema | None:

@@ -8,6 +8,7 @@ is refused; so is one whose text is not UTF-8.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,8 +79,8 @@ def _read(
     first = 1
     wide = [n for n in names if n in int96]
     try:
-        with _open(file, "us") as opened, _open(file) as again:
-            exact = again.iter_batches(BATCH_ROWS, columns=wide) if wide else repeat(None)
+        with _open(file, "us") as opened, _open(file) if wide else nullcontext() as again:
+            exact = again.iter_batches(BATCH_ROWS, columns=wide) if again else repeat(None)
             for batch, nanoseconds in zip(opened.iter_batches(BATCH_ROWS, columns=list(names)), exact, strict=False):
                 problems: dict[int, Problem] = {}
                 arrays = [_carried(batch[n], c, problems) for n, c in zip(names, columns, strict=True)]
