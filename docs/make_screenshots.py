@@ -129,7 +129,7 @@ def button(text: str) -> str:
 
 def shows(text: str) -> str:
     """A JavaScript condition: the text is in the page."""
-    return f"document.body.innerText.includes({json.dumps(text)})"
+    return f"document.body?.innerText?.includes({json.dumps(text)})"
 
 
 # The pictures

@@ -137,9 +137,11 @@ def test_the_policy_ignore_leaves_out_what_is_more_and_fills_what_is_less(contra
     assert taken.result.ignored_columns == ("x",)
 
 
-def test_the_policy_ignore_does_not_do_without_a_required_column(contract_of, take):
+def test_the_policy_ignore_does_not_do_without_a_required_column_or_take_another_case_for_another_name(contract_of, take):
     contract = contract_of("a", {"name": "b", "logicalType": "string", "required": True}, drift="ignore")
     assert "columns missing: `b`" in reason(take, contract, "a\n1\n")
+    other_case = contract_of("a", "b", drift="ignore")
+    assert "`B` differs from `b` only in case" in reason(take, other_case, "a,B\n1,2\n")
     assert "none of the declared columns" in reason(take, contract_of("a", drift="ignore"), "z\n1\n")
 
 

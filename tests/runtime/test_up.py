@@ -23,8 +23,9 @@ from rich.console import Console
 
 from caudal.environment import Environment
 from caudal.runtime import guardian, services
+from caudal.runtime.interruption import Interrupted, signals_interrupt
 from caudal.runtime.supervisor import Service
-from caudal.runtime.up import Interrupted, Settings, signals_interrupt, up
+from caudal.runtime.up import Settings, up
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="the processes of others are seen through /proc only")
 

@@ -82,8 +82,8 @@ def as_text(value):
 
 
 def exact(value):
-    """What two values must have in common: a float's sign of zero too."""
-    return (type(value), repr(value) if isinstance(value, float) else value)
+    """What two values must have in common; a zero has no sign."""
+    return type(value), value
 
 
 def in_text(row, misfit):

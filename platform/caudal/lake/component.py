@@ -120,7 +120,7 @@ def partitions_of(dataset: Dataset) -> dg.PartitionsDefinition | None:
 
 
 def lake_spec(dataset: Dataset) -> dg.AssetSpec:
-    """The dataset as an external asset, for files that others drop in the lake."""
+    """The dataset as an asset of the lake, for files that others drop there."""
     return dg.AssetSpec(
         lake_key(dataset),
         description=f"Files `{dataset.prefix}/{dataset.path}` in the lake.\n\n{dataset.contract.description}",

@@ -44,7 +44,8 @@ def lake_sensor(
     env: Environment,
     datasets: Sequence[Dataset],
     raw_keys: Mapping[str, dg.AssetKey],
-    extracted: Mapping[str, dg.AssetKey],
+    lake_keys: Mapping[str, dg.AssetKey],
+    extracted: AbstractSet[str],
     hold_s: float = 20.0,
 ) -> dg.SensorDefinition:
     """A sensor that holds its tick up to `hold_s` seconds, until something in the lake has changed.
@@ -52,8 +53,9 @@ def lake_sensor(
     Its cursor is a small JSON object: for each dataset the sequence of the ledger that it last asked a run for.
 
     Args:
-        raw_keys: dataset id -> raw table.
-        extracted: dataset id -> the lake asset that extracts it, for those that nobody drops.
+        raw_keys, lake_keys: of each dataset, by its id.
+        extracted: ids of the datasets that an extractor lands. The lake assets of the others are made by the step that loads
+            them.
     """
 
     @dg.sensor(
@@ -81,7 +83,7 @@ def lake_sensor(
         loaded = [raw_keys[d.id] for d in datasets if any(f.live_version for f in ledger.files(d.id))]
         requested = [raw_keys[d.id] for d in request.datasets]
         refresh = to_refresh(requested, loaded, context.repository_def.asset_graph, set(raw_keys.values()))
-        first = [extracted[d.id] for d in request.datasets if d.id in extracted and not seen[d.id].sequence]
+        first = [lake_keys[d.id] for d in request.datasets if d.id not in extracted or not seen[d.id].sequence]
         tags = {DATASETS_TAG: ",".join(d.id for d in request.datasets)}
         if refresh.whole:
             tags[WHOLE_TAG] = "true"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from caudal.environment import Environment
-from caudal.lake.component import declared_datasets, lake_key, lake_spec
+from caudal.lake.component import declared_datasets, lake_key
 from caudal.lake.dataset import Dataset
 from caudal.lake.sensor import lake_sensor
 from caudal.runtime.policy import refresh_policy
@@ -50,7 +50,8 @@ def _lake_and_warehouse(env: Environment, declared: dg.Definitions, datasets: Se
     extracted = {spec.key for spec in declared.resolve_all_asset_specs()}
     dropped = [d for d in datasets if lake_key(d) not in extracted]
     raw_keys = {d.id: raw_key(d) for d in datasets}
-    lake_keys = {d.id: lake_key(d) for d in datasets if d not in dropped}
+    lake_keys = {d.id: lake_key(d) for d in datasets}
+    extracted_ids = {d.id for d in datasets if d not in dropped}
     automation = dg.AutomationConditionSensorDefinition(
         "automation",
         target=dg.AssetSelection.all(),
@@ -59,8 +60,8 @@ def _lake_and_warehouse(env: Environment, declared: dg.Definitions, datasets: Se
         description="Refreshes what the lake sensor did not: after failures, code changes, schedules.",
     )
     return dg.Definitions(
-        assets=[*(lake_spec(d) for d in dropped), *(raw_asset(env, d, dropped=d in dropped) for d in datasets)],
-        sensors=[*([lake_sensor(env, datasets, raw_keys, lake_keys, hold_s=HOLD_S)] if datasets else []), automation],
+        assets=[raw_asset(env, d, dropped=d in dropped) for d in datasets],
+        sensors=[*([lake_sensor(env, datasets, raw_keys, lake_keys, extracted_ids, hold_s=HOLD_S)] if datasets else []), automation],
         executor=dg.in_process_executor,
     )
 

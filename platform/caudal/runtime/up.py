@@ -7,17 +7,15 @@ Whatever ends it, nothing that it started stays behind; whatever ended the one b
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 import warnings
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from caudal.environment import Environment
 from caudal.runtime import changes, observation, report, services
+from caudal.runtime.interruption import Interrupted, signals_interrupt
 from caudal.runtime.lock import AlreadyUp, only_one
 from caudal.runtime.lost_runs import fail_lost_runs
 from caudal.runtime.progress import Judgement, State, judge, progress
@@ -54,10 +52,6 @@ class Settings:
 
 class CannotGoOn(RuntimeError):
     """Something failed that waiting does not mend. The message says what and where to look."""
-
-
-class Interrupted(BaseException):
-    """A signal asked this process to stop."""
 
 
 def up(
@@ -296,21 +290,3 @@ class _Session:
             self._say(f"  Logs: {self.env.logs}")
         if not self.once:
             self._say_addresses()
-
-
-@contextmanager
-def signals_interrupt() -> Generator[None]:
-    """Ctrl-C, a request to terminate and a closed terminal all interrupt once; while stopping they are ignored."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def interrupt(_number: int, _frame: object) -> None:
-        for each in numbers:
-            signal.signal(each, signal.SIG_IGN)
-        raise Interrupted
-
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

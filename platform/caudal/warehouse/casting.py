@@ -8,7 +8,7 @@ reader has told them apart. What a type accepts:
 | string | everything as it is | |
 | integer | `17850`, `-5`, `17850.0` | a fraction, a leading zero (`007`), exponents, over 64 bits |
 | number, decimal | `1.5`, `.5`, `1.500`, `15e-1` where it fits | a digit too many, a leading zero, a comma |
-| number, double | the same, rounded to the nearest double | NaN, infinity, an integer that rounding would change |
+| number, double | the same, as the nearest double; a zero has no sign | NaN, infinity, an integer that it would change |
 | boolean | `true`, `false`, in any case, `1`, `0` | anything else |
 | date | `2017-01-31`, with a time of day if that is midnight; or the declared format alone | days that are none |
 | timestamp | `2017-01-31 10:30`, with `T`, seconds, fractions; or the declared format alone | no time of day, nanoseconds |

@@ -6,7 +6,7 @@ import dagster as dg
 
 from caudal.contracts import LINEAGE_COLUMNS, Contract
 from caudal.environment import Environment
-from caudal.lake.component import lake_key, partitions_of
+from caudal.lake.component import lake_key, lake_spec, partitions_of
 from caudal.lake.dataset import Dataset
 from caudal.lake.ledger import Ledger, LedgerFile, Outcome, Totals
 from caudal.warehouse.loading import Loaded, load_pending
@@ -50,7 +50,8 @@ def raw_asset(env: Environment, dataset: Dataset, *, dropped: bool) -> dg.Assets
     of those again, changed or not.
 
     Args:
-        dropped: others drop the files, so that seeing them is what materializes the lake asset; else an extractor does.
+        dropped: others drop the files, so that this step, which looks at them, materializes the lake asset too; else an
+            extractor does.
 
     """
     key = raw_key(dataset)
@@ -84,7 +85,9 @@ def raw_asset(env: Environment, dataset: Dataset, *, dropped: bool) -> dg.Assets
 
     single_run = dg.BackfillPolicy.single_run() if dataset.partition_by != "none" else None
 
-    @dg.multi_asset(name=f"load_{dataset.table}", specs=[spec], check_specs=checks, backfill_policy=single_run)
+    specs = [lake_spec(dataset), spec] if dropped else [spec]
+
+    @dg.multi_asset(name=f"load_{dataset.table}", specs=specs, check_specs=checks, backfill_policy=single_run)
     def load(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         ledger = Ledger(env.state / "ledger.db")
         if context.has_partition_key or context.has_partition_key_range:
@@ -92,6 +95,8 @@ def raw_asset(env: Environment, dataset: Dataset, *, dropped: bool) -> dg.Assets
         loaded = load_pending(env, dataset, context.run_id)
         _report_files(context, dataset, loaded, dropped)
         totals = ledger.totals(dataset.id)
+        if dropped:
+            yield dg.MaterializeResult(lake_key(dataset), metadata=_lake_metadata(loaded, totals))
         yield dg.MaterializeResult(key, metadata=_metadata(env, dataset, loaded, totals))
         yield from _checks(dataset, loaded, totals, ledger)
 
@@ -114,12 +119,25 @@ def _report_files(context: dg.AssetExecutionContext, dataset: Dataset, loaded: L
             continue
         metadata = _file_metadata(file, outcome)
         tags = {"dagster/data_version": file.version}
+        if not file.partition or file.partition in targets:
+            continue
         if dropped:
             context.log_event(
                 dg.AssetMaterialization(lake_key(dataset), partition=file.partition, metadata=metadata, tags=tags)
             )
-        if file.partition and outcome.unreadable is None and file.partition not in targets:
+        if outcome.unreadable is None:
             context.log_event(dg.AssetMaterialization(raw_key(dataset), partition=file.partition, metadata=metadata))
+
+
+def _lake_metadata(loaded: Loaded, totals: Totals) -> dict[str, dg.MetadataValue]:
+    """What the lake holds. Its rows are those read, whatever became of them."""
+    metadata: dict[str, dg.MetadataValue] = {
+        "dagster/row_count": dg.MetadataValue.int(totals.rows_read),
+        **{f"files {state}": dg.MetadataValue.int(count) for state, count in sorted(totals.files.items())},
+    }
+    if loaded.files:
+        metadata["files"] = _files_table(loaded.files)
+    return metadata
 
 
 def _file_metadata(file: LedgerFile, outcome: Outcome) -> dict[str, dg.MetadataValue]:

@@ -45,6 +45,12 @@ class _Typed:
         return without_markers(self.column, name, self.null_markers) if self.source.kind == "text" else name
 
     @property
+    def value(self) -> str:
+        """SQL of the typed value. A zero has no sign: DuckDB's Parquet would keep that of some and not of others."""
+        typed = f"CAST({self.cast.value} AS {self.column.duckdb_type})"
+        return f"{typed} + 0::DOUBLE" if self.column.duckdb_type == "DOUBLE" else typed
+
+    @property
     def _absent(self) -> str:
         is_text = self.source is not None and self.source.kind == "text"
         return is_absent(self.column, self.s) if is_text else f"{self.s} IS NULL"
@@ -123,7 +129,7 @@ class Statements:
 
     def _evaluated(self) -> str:
         present = ", ".join(f"{t.source_value} AS {t.s}" for t in self._typed)
-        values = ", ".join(f"CAST({t.cast.value} AS {t.column.duckdb_type}) AS {t.v}" for t in self._typed)
+        values = ", ".join(f"{t.value} AS {t.v}" for t in self._typed)
         return f"SELECT *, {values} FROM (SELECT {present}, _index, _row, _problem, _text, _column FROM {self.relation})"
 
     def _lineage(self, files: Sequence[LakeFile]) -> tuple[str, str, str, str]:

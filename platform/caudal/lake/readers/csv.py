@@ -4,13 +4,12 @@ An unquoted empty value, or one of the dataset's null markers unquoted, is no va
 text in a string column, and no value in any other, where it can mean nothing else. A line without a character is no row,
 unless there is but one column. A row with more or fewer values than the header is rejected, never padded.
 
-Lines that are well formed beyond doubt are split by Arrow, the others by `RecordSplitter`.
+Rows that are well formed beyond doubt are split by Arrow, the others by `RecordSplitter`.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from caudal.lake.dataset import CsvOptions, Dataset
 from caudal.lake.readers.csv_records import Record, RecordSplitter, fault_of_line
+from caudal.lake.readers.csv_runs import WellFormedRuns
 from caudal.lake.readers.drift import match_columns
 from caudal.lake.readers.rows import BATCH_ROWS, Problem, Rows, Unreadable, batch_of, consecutive, text_batch, text_columns
 from caudal.lake.readers.text import MAX_LINE_BYTES, open_text, read_blocks
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 #: The header is looked for in so much of the file.
 _HEADER_BYTES = 1 << 20
 
-#: Well-formed lines one after the other that are worth giving to Arrow.
-_LONG_RUN = 256
+#: Well-formed rows one after the other that are worth giving to Arrow.
+_LONG_RUN = 32
 
 #: RE2 repeats a group no more often.
 _RE2_REPEATS = 1000
@@ -64,13 +64,13 @@ class _Layout:
 
     @cached_property
     def well_formed(self) -> str | None:
-        """A regular expression (RE2) of a line that is one row beyond doubt; None where Arrow cannot split it."""
+        """A regular expression (RE2) of text that is one row beyond doubt; None where Arrow cannot split it."""
         options = self.options
         if not (options.delimiter.isascii() and options.quote.isascii() and 1 <= self.width <= _RE2_REPEATS):
             return None
         d, q = f"\\x{ord(options.delimiter):02x}", f"\\x{ord(options.quote):02x}" if options.quote else ""
-        plain = f"[^{d}{q}\\r]*"
-        value = f"(?:{plain}|{q}(?:[^{q}\\r]|{q}{q})*{q})" if q else plain
+        plain = f"[^{d}{q}\\r\\n]*"
+        value = f"(?:{plain}|{q}(?:[^{q}]|{q}{q})*{q})" if q else plain
         more = f"(?:{d}{value}){{{self.width - 1}}}" if self.width > 1 else ""
         return f"^{value}{more}\\r?$"
 
@@ -128,28 +128,27 @@ def _read(layout: _Layout, file: Path, path: str) -> Iterator[pa.RecordBatch]:
 
 def _split(layout: _Layout, data: bytes, line: int, *, last: bool) -> Generator[pa.RecordBatch, None, bytes]:
     """Yield the rows of `data`, whose first line is number `line`; return the start of a row that goes on after it."""
-    plain = data.count(b"\r") == data.count(b"\r\n") and layout.well_formed is not None
+    pattern = layout.well_formed if data.count(b"\r") == data.count(b"\r\n") else None
     quote = layout.options.quote
-    if plain and not (quote and quote.encode() in data):
-        batch = _by_arrow(layout, data, line, data.count(b"\n"))
+    if pattern and not (quote and quote.encode() in data):
+        batch = _by_arrow(layout, data, consecutive(line, data.count(b"\n")))
         if batch is not None:
             yield batch
             return b""
     text = data.decode()
     lines = text.split("\n")[:-1]
-    odd = _odd_lines(layout, lines) if plain else range(len(lines))
     starts = [0, *accumulate(len(x) + 1 for x in lines)]
+    runs = WellFormedRuns(lines, quote, pattern) if pattern else None
     collected = _Collected(layout)
     at = 0
     while at < len(lines):
-        run_end = _lines_until(odd, at, len(lines))
-        if run_end - at >= _LONG_RUN:
-            run = text[starts[at] : starts[run_end]].encode()
-            batch = _by_arrow(layout, run, line + at, run_end - at)
+        run = runs.run_at(at, _LONG_RUN) if runs else None
+        if run:
+            batch = _by_arrow(layout, text[starts[at] : starts[run.end]].encode(), run.places(line))
             if batch is not None:
                 yield from collected.flush()
                 yield batch
-                at = run_end
+                at = run.end
                 continue
         record, after = layout.splitter.record_at(text, starts[at])
         if record is None:
@@ -165,24 +164,8 @@ def _split(layout: _Layout, data: bytes, line: int, *, last: bool) -> Generator[
     return b""
 
 
-def _lines_until(odd: Sequence[int], at: int, end: int) -> int:
-    """The first of the `odd` lines from `at` on, or `end`."""
-    place = bisect_left(odd, at)
-    return odd[place] if place < len(odd) else end
-
-
-def _odd_lines(layout: _Layout, lines: list[str]) -> list[int]:
-    """Which lines are not one row beyond doubt."""
-    import pyarrow as pa
-    from pyarrow import compute
-
-    options = compute.MatchSubstringOptions(layout.well_formed)
-    fits = compute.call_function("match_substring_regex", [pa.array(lines, pa.large_string())], options)
-    return compute.call_function("indices_nonzero", [compute.call_function("invert", [fits])]).to_pylist()
-
-
-def _by_arrow(layout: _Layout, data: bytes, line: int, count: int) -> pa.RecordBatch | None:
-    """The rows of well-formed lines, or None if they are not `count` rows after all."""
+def _by_arrow(layout: _Layout, data: bytes, places: pa.Array) -> pa.RecordBatch | None:
+    """The rows of well-formed text, or None if they are not as many as `places` after all."""
     import pyarrow as pa
     from pyarrow import csv
 
@@ -196,6 +179,7 @@ def _by_arrow(layout: _Layout, data: bytes, line: int, count: int) -> pa.RecordB
             csv.ParseOptions(
                 delimiter=options.delimiter,
                 quote_char=options.quote or False,
+                newlines_in_values=bool(options.quote),
                 # Arrow would make an empty line a row of nulls.
                 ignore_empty_lines=layout.width > 1,
             ),
@@ -210,10 +194,10 @@ def _by_arrow(layout: _Layout, data: bytes, line: int, count: int) -> pa.RecordB
         )
     except pa.ArrowInvalid:
         return None
-    if table.num_rows != count:
+    if table.num_rows != len(places):
         return None
-    columns = [pa.nulls(count, pa.string()) if p is None else _one(table[str(p)]) for p in layout.positions]
-    return batch_of(columns, layout.names, consecutive(line, count))
+    columns = [pa.nulls(len(places), pa.string()) if p is None else _one(table[str(p)]) for p in layout.positions]
+    return batch_of(columns, layout.names, places)
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

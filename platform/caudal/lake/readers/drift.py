@@ -42,8 +42,10 @@ def match_columns(found: Sequence[str], contract: Contract, path: str, where: st
     places = {name: place for place, name in enumerate(names) if name}
     missing = [c for c in contract.columns if c.name not in places]
     unexpected = [n or f"(column {i} without a name)" for i, n in enumerate(names, 1) if n not in contract.column_names]
+    lowered = {name.lower() for name in unexpected}
     none_found = len(missing) == len(contract.columns)
-    refused = missing if contract.drift == "freeze" or none_found else [c for c in missing if c.required]
+    strict = contract.drift == "freeze" or none_found
+    refused = [c for c in missing if strict or c.required or c.name.lower() in lowered]
     if refused or (unexpected and contract.drift == "freeze"):
         raise Unreadable(_drift_message([c.name for c in refused], unexpected, contract, path, where))
     return Matched(tuple(places.get(c.name) for c in contract.columns), tuple(unexpected))

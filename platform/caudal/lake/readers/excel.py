@@ -163,7 +163,7 @@ def _text(cell: Any, column: Column | None, nulls: frozenset[str]) -> str | None
     if kind is str:
         return None if cell in nulls else cell
     if kind is float:
-        if cell == int(cell):
+        if cell.is_integer():
             return str(int(cell)) if abs(cell) < _EXACT_INTEGERS else f"{cell:.17e}"
         exact = repr(cell)
         if len(exact) <= _EXCEL_DIGITS or (column is not None and column.logical_type == "number" and not column.is_decimal):

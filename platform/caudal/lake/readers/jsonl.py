@@ -135,8 +135,8 @@ class _Lines:
 
     def _drift(self, values: dict[str, Any]) -> None:
         extra = [k for k in values if k not in self._known]
-        if self._freeze:
-            missing = [n for n in self._names if n not in values]
+        missing = [n for n in self._names if n not in values]
+        if self._freeze or {k.lower() for k in extra} & {n.lower() for n in missing}:
             told = [(what, names) for what, names in (("missing", missing), ("not in the contract", extra)) if names]
             raise _Refused("keys " + "; ".join(f"{what}: {', '.join(f'`{n}`' for n in names)}" for what, names in told))
         for key in extra:
