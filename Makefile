@@ -3,7 +3,7 @@
 # make test       everything set up, and every test that needs nothing but what it installs
 # make lint       style, layers and types
 # make services   tests against real servers; what is not on this machine is skipped, by name
-# make faults     tests that kill processes and cut files; SHORT=1 leaves out the long ones
+# make faults     tests that kill processes, 200 times; SHORT=1 ten times
 # make bench      the benchmarks, against peers and limits
 # make clean      removes what was installed and built; data/ stays (DATA=1 removes it too)
 #
@@ -27,13 +27,13 @@ lint: installed-for-development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/ty check
+	$(BIN)/ty check platform docs deploy
 
 services: installed-for-development
 	@deploy/local/run_tests tests/services "tests of real servers" -rs $(PYTEST)
 
 faults: installed-for-development
-	@deploy/local/run_tests tests/faults "fault tests" -rs $(if $(SHORT),-m "not long") $(PYTEST)
+	@CAUDAL_FAULTS=$(if $(SHORT),10,200) deploy/local/run_tests tests/faults "fault tests" -rs $(PYTEST)
 
 bench: installed-for-development
 	@if [ -f bench/__main__.py ]; then $(BIN)/python -m bench $(BENCH); \
@@ -41,7 +41,7 @@ bench: installed-for-development
 
 clean:
 	rm -rf .venv .uv .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage dist build dbt/target dbt/logs
-	find platform tests deploy docs bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find platform tests deploy docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 	$(if $(DATA),rm -rf data,@echo "data/ stays; make clean DATA=1 removes it too")
 
 installed:

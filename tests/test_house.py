@@ -12,7 +12,11 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_platform_is_no_package_for_it_would_shadow_the_standard_library():
     assert not (ROOT / "platform" / "__init__.py").exists()
     done = subprocess.run(
-        [sys.executable, "-c", "import platform; print(platform.__file__)"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", "import platform; print(platform.__file__)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "site-packages" not in done.stdout
     assert str(ROOT) not in done.stdout
@@ -24,7 +28,11 @@ def test_the_workspace_names_the_code_location_shop():
 
 
 def test_modules_stay_small_enough_to_be_read_in_one_go():
-    long = {p.relative_to(ROOT).as_posix(): n for p in (ROOT / "platform").rglob("*.py") if (n := len(p.read_text().splitlines())) > 320}
+    long = {
+        p.relative_to(ROOT).as_posix(): n
+        for p in (ROOT / "platform").rglob("*.py")
+        if (n := len(p.read_text().splitlines())) > 320
+    }
     assert long == {}
 
 

@@ -1,8 +1,8 @@
 """How dates and times are written, where a contract says so: `strptime` directives, each with exactly what it accepts.
 
 ODCS gives formats in the letters of java.time.format.DateTimeFormatter; `%` directives are accepted too. A format must say
-all that its column holds, so that nothing is guessed: no date without a year, no hour of twelve without am or pm, a time zone if
-and only if the column has one. Month names are English. Two-digit years are 1969 to 2068.
+all that its column holds, so that nothing is guessed: no date without a year, no hour of twelve without am or pm, a time zone
+if and only if the column has one. Month names are English. Two-digit years are 1969 to 2068.
 """
 
 from __future__ import annotations

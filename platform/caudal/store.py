@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ class LakeObject:
 
 
 @contextmanager
-def write_atomically(path: Path) -> Iterator[Path]:
+def write_atomically(path: Path) -> Generator[Path]:
     """Yield a temporary path beside `path`; when the block ends, flush it to disk and rename it to `path`.
 
     If the block raises, the temporary file is removed and `path` is as it was. A reader sees the old file or the new one.
@@ -81,7 +81,7 @@ def version_of(status: os.stat_result) -> str:
 
 
 @contextmanager
-def exclusive_lock(path: Path) -> Iterator[None]:
+def exclusive_lock(path: Path) -> Generator[None]:
     """Hold an exclusive lock on `path` among processes, waiting for it. The system releases it if the holder dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:

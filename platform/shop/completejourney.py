@@ -98,8 +98,7 @@ def open_source(extent: Extent) -> duckdb.DuckDBPyConnection:
     )
     table(
         "campaigns",
-        "campaign_id, campaign_type, "
-        "cast(start_date as date) as start_date, cast(end_date as date) as end_date",
+        "campaign_id, campaign_type, cast(start_date as date) as start_date, cast(end_date as date) as end_date",
         "campaign_descriptions",
         "true",
     )

@@ -135,8 +135,7 @@ def land_redemptions(lake: Path, extent: Extent = YEAR) -> Landed:
             record = {**dict(zip(columns, row, strict=True)), "redemption_date": row[3].isoformat()}
             months.setdefault(f"{row[3]:%Y-%m}", []).append(json.dumps(record, separators=(",", ":")) + "\n")
     written = sum(
-        _put(lake / "pos" / "redemptions" / f"{month}.jsonl", "".join(lines).encode())
-        for month, lines in months.items()
+        _put(lake / "pos" / "redemptions" / f"{month}.jsonl", "".join(lines).encode()) for month, lines in months.items()
     )
     return Landed(sum(map(len, months.values())), len(months), written)
 
@@ -158,9 +157,7 @@ def create_product_database(path: Path, extent: Extent = YEAR) -> dict[str, Land
             for table in tables:
                 selected = source.execute(f"select * from {table}")
                 marks = ", ".join("?" * len(selected.description))
-                texts = (
-                    [v.isoformat() if isinstance(v, date) else v for v in row] for row in selected.fetchall()
-                )
+                texts = ([v.isoformat() if isinstance(v, date) else v for v in row] for row in selected.fetchall())
                 database.executemany(f"insert into {table} values ({marks})", texts)
             database.execute(f"pragma user_version = {_stamp(extent)}")
             database.commit()
@@ -210,9 +207,7 @@ def _by_day(source: duckdb.DuckDBPyConnection) -> Iterator[tuple[date, pa.Table]
         order by cast(transaction_timestamp as date), file_row_number
         """
     ).to_arrow_table()
-    days = source.sql(
-        "select cast(transaction_timestamp as date), count(*) from transactions group by 1 order by 1"
-    )
+    days = source.sql("select cast(transaction_timestamp as date), count(*) from transactions group by 1 order by 1")
     start = 0
     for day, rows in days.fetchall():
         yield day, ordered.slice(start, rows)

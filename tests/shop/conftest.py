@@ -69,10 +69,8 @@ def register_landed() -> RegisterLanded:
             for table in ("products", "households", "campaigns", "campaign_households", "coupons"):
                 frame = pd.read_sql_query(f"select * from {table}", database)
                 connection.register(f"product_db__{table}", frame)
-        sheet = load_workbook(
-            home / "lake" / "finance" / "weekly_close" / "weekly_close_2017.xlsx"
-        ).worksheets[0]
-        _, _, _, header, *weeks = sheet.values
+        sheet = load_workbook(home / "lake" / "finance" / "weekly_close" / "weekly_close_2017.xlsx").worksheets[0]
+        _, _, _, header, *weeks = sheet.iter_rows(values_only=True)
         connection.register("finance__weekly_close", pd.DataFrame(weeks, columns=header))
 
     return register

@@ -57,9 +57,7 @@ def dbt(verb: str, database: Path, target: Path, *options: str) -> Built:
         *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target", "local", *options),
     ]
     settings = {"CAUDAL_DUCKDB_PATH": str(database), "CAUDAL_DUCKDB_EXTENSIONS": str(target / "extensions")}
-    done = subprocess.run(
-        command, env=os.environ | settings, capture_output=True, text=True, check=False, timeout=300
-    )
+    done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     manifest = json.loads((target / "manifest.json").read_text())
     results = json.loads((target / "run_results.json").read_text())["results"]
@@ -85,9 +83,7 @@ def built(sample_home, load_raw, target, tmp_path_factory) -> Built:
 def test_every_model_builds_and_every_test_passes(built):
     assert built.failures == set()
     kinds = ("model", "test")
-    assert set(built.outcomes) == {
-        node["name"] for node in built.manifest["nodes"].values() if node["resource_type"] in kinds
-    }
+    assert set(built.outcomes) == {node["name"] for node in built.manifest["nodes"].values() if node["resource_type"] in kinds}
     tables = built.query("select table_name from duckdb_tables() where schema_name = 'marts'")
     assert {name for (name,) in tables} == MARTS
     views = built.query("select view_name from duckdb_views() where schema_name = 'staging'")
@@ -110,21 +106,14 @@ def test_every_model_enforces_a_contract_and_describes_every_column_and_owner(bu
 
 
 def test_every_mart_is_tested(built):
-    tested = {
-        n.get("attached_node") for n in built.manifest["nodes"].values() if n["resource_type"] == "test"
-    }
+    tested = {n.get("attached_node") for n in built.manifest["nodes"].values() if n["resource_type"] == "test"}
     assert {f"model.shop.{name}" for name in MARTS} <= tested
 
 
 def test_no_line_and_no_cent_is_lost_between_raw_and_marts(built):
-    raw = built.query(
-        "select count(*), count(distinct basket_id), sum(sales_value) from raw.pos__transactions"
-    )
+    raw = built.query("select count(*), count(distinct basket_id), sum(sales_value) from raw.pos__transactions")
     assert raw == [(40_757, 4_383, Decimal("119196.90"))]
-    assert (
-        built.query("select count(*), count(distinct basket_id), sum(sales) from marts.fct_basket_lines")
-        == raw
-    )
+    assert built.query("select count(*), count(distinct basket_id), sum(sales) from marts.fct_basket_lines") == raw
     assert built.query("select sum(lines), count(*), sum(sales) from marts.fct_baskets") == raw
     assert built.query("select sum(lines), sum(sales) from marts.daily_sales") == [(raw[0][0], raw[0][2])]
     assert built.query("select sum(baskets), sum(sales) from marts.dim_household") == [raw[0][1:]]
@@ -139,17 +128,11 @@ def test_products_that_the_catalogue_misses_are_kept_in_an_unknown_department(bu
     )
     assert missing
     ids = ", ".join(str(product) for (product,) in missing)
-    products = (
-        f"select distinct department, is_in_catalogue from marts.dim_product where product_id in ({ids})"
-    )
+    products = f"select distinct department, is_in_catalogue from marts.dim_product where product_id in ({ids})"
     assert built.query(products) == [("UNKNOWN", False)]
     lines = f"select count(*) from raw.pos__transactions where product_id in ({ids})"
-    assert built.query(
-        "select sum(lines) from marts.daily_sales where department = 'UNKNOWN'"
-    ) == built.query(lines)
-    assert built.query(
-        f"select distinct department from marts.fct_basket_lines where product_id in ({ids})"
-    ) == [("UNKNOWN",)]
+    assert built.query("select sum(lines) from marts.daily_sales where department = 'UNKNOWN'") == built.query(lines)
+    assert built.query(f"select distinct department from marts.fct_basket_lines where product_id in ({ids})") == [("UNKNOWN",)]
 
 
 def test_fuel_is_sold_but_is_not_counted_in_units(built):
@@ -162,9 +145,7 @@ def test_fuel_is_sold_but_is_not_counted_in_units(built):
     assert fuel["units"] is None
     assert fuel["sales"] > 5_000
     assert fuel["largest"] > 10_000
-    assert built.query(
-        "select sum(units), sum(lines) > 200 from marts.daily_sales where department = 'FUEL'"
-    ) == [(0, True)]
+    assert built.query("select sum(units), sum(lines) > 200 from marts.daily_sales where department = 'FUEL'") == [(0, True)]
     items = built.query("select sum(quantity) from marts.fct_basket_lines where not is_fuel")
     assert built.query("select sum(units) from marts.daily_sales") == items
     assert built.query("select sum(units) from marts.fct_baskets") == items
@@ -191,16 +172,12 @@ def test_daily_sales_say_what_a_department_sold_on_a_day(built):
 
 
 def test_only_the_last_day_may_be_incomplete(built):
-    incomplete = built.query(
-        "select distinct strftime(day, '%Y-%m-%d') from marts.daily_sales where not is_complete"
-    )
+    incomplete = built.query("select distinct strftime(day, '%Y-%m-%d') from marts.daily_sales where not is_complete")
     assert incomplete == [("2017-04-02",)]
 
 
 def test_every_household_is_known_and_demographics_where_they_are(built):
-    known = built.row(
-        "select count(*) as households, count(*) filter (has_demographics) as known from marts.dim_household"
-    )
+    known = built.row("select count(*) as households, count(*) filter (has_demographics) as known from marts.dim_household")
     assert known == {"households": 283, "known": 102}
     assert built.row("select * from marts.dim_household where household_id = 1") == built.row(
         """
@@ -234,9 +211,7 @@ def test_a_campaigns_reach_counts_households_and_not_rows(built):
 
 
 def test_a_redemption_says_how_long_after_the_campaigns_start_it_was(built):
-    assert built.query("select count(*), count(*) filter (is_targeted) from marts.coupon_redemptions") == [
-        (15, 15)
-    ]
+    assert built.query("select count(*), count(*) filter (is_targeted) from marts.coupon_redemptions") == [(15, 15)]
     differing = built.query(
         """
         select count(*) from marts.coupon_redemptions join raw.product_db__campaigns using (campaign_id)
@@ -247,9 +222,7 @@ def test_a_redemption_says_how_long_after_the_campaigns_start_it_was(built):
 
 
 def test_the_warehouse_is_reconciled_with_finances_close(built):
-    weeks = built.query(
-        "select count(*), sum(warehouse_transactions), sum(sales_difference) from marts.weekly_reconciliation"
-    )
+    weeks = built.query("select count(*), sum(warehouse_transactions), sum(sales_difference) from marts.weekly_reconciliation")
     assert weeks == [(14, 40_757, Decimal("0.00"))]
     assert built.outcomes["weekly_close_reconciles"] == "pass"
 
@@ -307,10 +280,7 @@ def test_models_are_valid_for_bigquery_with_the_types_of_their_contracts(built, 
     integers = {exp.DataType.Type.BIGINT, exp.DataType.Type.INT}
 
     def types(columns: dict[str, str]) -> dict[str, str]:
-        return {
-            name: exp.DataType.build(kind, dialect="bigquery").sql("bigquery")
-            for name, kind in columns.items()
-        }
+        return {name: exp.DataType.build(kind, dialect="bigquery").sql("bigquery") for name, kind in columns.items()}
 
     schema: dict[str, Any] = {"raw": {}, "staging": {}, "marts": {}}
     for table, contract in contracts.items():
@@ -321,18 +291,14 @@ def test_models_are_valid_for_bigquery_with_the_types_of_their_contracts(built, 
     known = MappingSchema(schema, dialect="bigquery")
     for model in models:
         tree = parse_one(_render_for_bigquery(model["raw_code"]), read="bigquery")
-        typed: Any = annotate_types(
-            qualify(tree, schema=known, dialect="bigquery"), schema=known, dialect="bigquery"
-        )
+        typed: Any = annotate_types(qualify(tree, schema=known, dialect="bigquery"), schema=known, dialect="bigquery")
         found = {column.alias_or_name: column.type.this for column in typed.selects}
         wanted = {
             name: exp.DataType.build(kind, dialect="bigquery").this
             for name, kind in schema[model["schema"]][model["name"]].items()
         }
         assert list(found) == list(wanted), model["name"]
-        differing = {
-            n: (found[n], w) for n, w in wanted.items() if found[n] != w and {found[n], w} != integers
-        }
+        differing = {n: (found[n], w) for n, w in wanted.items() if found[n] != w and {found[n], w} != integers}
         assert differing == {}, model["name"]
 
 

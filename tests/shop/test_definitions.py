@@ -75,7 +75,9 @@ def test_the_asset_graph_is_the_one_in_the_snapshot(defs):
 
 def test_every_asset_says_what_it_is_whose_it_is_and_where_it_belongs(defs):
     silent = {
-        spec.key.to_user_string(): [name for name in ("description", "group_name", "kinds", "owners", "tags") if not getattr(spec, name)]
+        spec.key.to_user_string(): [
+            name for name in ("description", "group_name", "kinds", "owners", "tags") if not getattr(spec, name)
+        ]
         for spec in defs.resolve_all_asset_specs()
     }
     assert {k: v for k, v in silent.items() if v} == {}

@@ -142,16 +142,11 @@ def test_the_product_database_has_keys_and_sound_references(year):
     home, _ = year
     with closing(sqlite3.connect(home / "sources" / "product.sqlite")) as database:
         keys = {
-            table: [
-                name
-                for (name,) in database.execute(f"select name from pragma_table_info('{table}') where pk")
-            ]
+            table: [name for (name,) in database.execute(f"select name from pragma_table_info('{table}') where pk")]
             for table in TABLES
         }
         references = {
-            table: database.execute(
-                f'select "table", "from" from pragma_foreign_key_list(\'{table}\')'
-            ).fetchall()
+            table: database.execute(f'select "table", "from" from pragma_foreign_key_list(\'{table}\')').fetchall()
             for table in TABLES
         }
         assert database.execute("pragma foreign_key_check").fetchall() == []
@@ -193,9 +188,7 @@ def test_the_weekly_close_has_title_rows_and_adds_up_to_the_source(year, source)
     )
     assert [(week, lines, baskets, sales) for week, _, lines, baskets, sales in weeks] == sold
     assert [week for week, *_ in weeks] == list(range(1, 54))
-    assert [start.date() for _, start, *_ in weeks] == [
-        date(2016, 12, 26) + timedelta(weeks=n) for n in range(53)
-    ]
+    assert [start.date() for _, start, *_ in weeks] == [date(2016, 12, 26) + timedelta(weeks=n) for n in range(53)]
     assert sum(lines for _, _, lines, _, _ in weeks) == 1_469_307
     assert sum(round(100 * sales) for *_, sales in weeks) == 459_603_958
 
@@ -234,9 +227,7 @@ def _rules(column) -> list[str]:
         exact = f"cast({column.name} as {column.duckdb_type})"
         rules.append(f"(cast({column.name} as double) = cast({exact} as double))")
     else:
-        rules.append(
-            f"(try_cast({column.name} as {column.duckdb_type}) is not null or {column.name} is null)"
-        )
+        rules.append(f"(try_cast({column.name} as {column.duckdb_type}) is not null or {column.name} is null)")
     if column.minimum is not None:
         rules.append(f"({column.name} >= {column.minimum})")
     if column.maximum is not None:
@@ -302,13 +293,9 @@ def test_a_product_database_of_other_rows_or_none_at_all_is_replaced(needs_quick
     path = tmp_path / "product.sqlite"
     path.write_bytes(b"this is no database, but it is long enough to be taken for one" * 40)
     small = Extent(last=date(2017, 1, 3), households=100)
-    assert create_product_database(path, small)["product_db/households"] == Landed(
-        rows=35, files=1, written=1
-    )
+    assert create_product_database(path, small)["product_db/households"] == Landed(rows=35, files=1, written=1)
     larger = Extent(last=date(2017, 1, 3), households=200)
-    assert create_product_database(path, larger)["product_db/households"] == Landed(
-        rows=68, files=1, written=1
-    )
+    assert create_product_database(path, larger)["product_db/households"] == Landed(rows=68, files=1, written=1)
 
 
 def test_a_sample_is_consistent_among_the_systems(sample_home, register_landed):
@@ -327,7 +314,9 @@ def test_a_sample_is_consistent_among_the_systems(sample_home, register_landed):
         assert round(value(closed), 2) == float(value(sold))
         assert value("select max(household_id) from pos__transactions") <= SAMPLE.households
         assert value("select max(cast(transaction_timestamp as date)) from pos__transactions") == SAMPLE.last
-        uncatalogued = "select count(distinct t.product_id) from pos__transactions t anti join product_db__products using (product_id)"
+        uncatalogued = (
+            "select count(distinct t.product_id) from pos__transactions t anti join product_db__products using (product_id)"
+        )
         assert 0 < value(uncatalogued) <= 17
         uncouponed = "select count(*) from pos__redemptions anti join product_db__coupons using (coupon_upc, campaign_id)"
         assert value(uncouponed) == 0

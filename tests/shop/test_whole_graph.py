@@ -67,7 +67,12 @@ def company(tmp_path_factory):
 def test_one_request_takes_everything_that_landed(company):
     assert company.extraction.success
     asked = {k.to_user_string() for k in company.first.asset_selection}
-    assert {"raw/pos/transactions", "raw/finance/weekly_close", "marts/sales/daily_sales", "predictions/sales/sales_forecast"} <= asked
+    assert {
+        "raw/pos/transactions",
+        "raw/finance/weekly_close",
+        "marts/sales/daily_sales",
+        "predictions/sales/sales_forecast",
+    } <= asked
 
 
 def test_every_stage_succeeds(company):
@@ -83,7 +88,9 @@ def test_rows_read_are_rows_loaded(company):
 
 
 def test_the_warehouse_agrees_with_the_close_of_finance(company):
-    (row,) = company.query("SELECT count(*) AS weeks, count(*) FILTER (sales_difference <> 0 OR NOT is_reconciled) AS off FROM marts.weekly_reconciliation")
+    (row,) = company.query(
+        "SELECT count(*) AS weeks, count(*) FILTER (sales_difference <> 0 OR NOT is_reconciled) AS off FROM marts.weekly_reconciliation"
+    )
     assert row["weeks"] > 0
     assert row["off"] == 0
 
@@ -138,4 +145,3 @@ def test_a_bad_row_and_a_bad_file_do_not_stop_the_rest_and_are_shown(company):
     assert {r["file"].rsplit("/", 1)[1] for r in shown} == {"2018-07.jsonl", "2018-08.jsonl"}
     for name in ("2018-07.jsonl", "2018-08.jsonl"):
         (lake / name).unlink()
-

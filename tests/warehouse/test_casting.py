@@ -158,7 +158,7 @@ REFUSED = [
     (WHOLE, "more than 0 decimals", ["1.5"]),
     (DOUBLE, "not a finite number", ["NaN", "Infinity", "-inf"]),
     (DOUBLE, "outside the range", ["1e400", "1e-400"]),
-    (DOUBLE, "an integer that a DOUBLE cannot hold exactly", ["9007199254740993"]),
+    (DOUBLE, "an integer that a DOUBLE cannot hold exactly", ["9007199254740993", "9007199254740993.0"]),
     (DOUBLE, "a leading zero", ["01.5"]),
     (DOUBLE, "a comma", ["1,5"]),
     (DOUBLE, "not a number", ["five", "1e", "0x10", "1_0.0"]),

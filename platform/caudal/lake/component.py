@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import dagster as dg
 
@@ -108,11 +108,13 @@ def lake_key(dataset: Dataset) -> dg.AssetKey:
 
 def partitions_of(dataset: Dataset) -> dg.PartitionsDefinition | None:
     """How Dagster divides the dataset's lake and raw assets."""
+    if dataset.partition_by == "file":
+        return dg.DynamicPartitionsDefinition(name=f"files/{dataset.id}")
+    if dataset.start is None:
+        return None
     match dataset.partition_by:
         case "none":
             return None
-        case "file":
-            return dg.DynamicPartitionsDefinition(name=f"files/{dataset.id}")
         case "day":
             return dg.DailyPartitionsDefinition(start_date=dataset.start, end_date=dataset.end)
         case "hour":
@@ -133,5 +135,5 @@ def lake_spec(dataset: Dataset) -> dg.AssetSpec:
     )
 
 
-def _options(settings: dg.Model) -> dict[str, object]:
+def _options(settings: dg.Model) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.model_dump().items()}

@@ -17,7 +17,7 @@ import json
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -289,7 +289,7 @@ class Ledger:
             return [row[0] for row in db.execute("SELECT DISTINCT dataset FROM file ORDER BY dataset")]
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Generator[sqlite3.Connection]:
         """One serializable transaction, durable when the block ends."""
         db = sqlite3.connect(self._path, timeout=60, isolation_level=None)
         try:

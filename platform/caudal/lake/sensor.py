@@ -13,7 +13,7 @@ from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NA
 from caudal.environment import Environment
 from caudal.lake.dataset import Dataset
 from caudal.lake.ledger import Ledger
-from caudal.lake.watch import DATASETS_TAG, WHOLE_TAG, look, request_for
+from caudal.lake.watch import DATASETS_TAG, WHOLE_TAG, Asked, look, request_for
 
 _FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
@@ -50,7 +50,7 @@ def lake_sensor(
 ) -> dg.SensorDefinition:
     """A sensor that holds its tick up to `hold_s` seconds, until something in the lake has changed.
 
-    Its cursor is a small JSON object: for each dataset the sequence of the ledger that it last asked a run for.
+    Its cursor is a small JSON object: for each dataset the sequence of the ledger that it last asked a run for, and how often.
 
     Args:
         raw_keys, lake_keys: of each dataset, by its id.
@@ -67,7 +67,7 @@ def lake_sensor(
     )
     def lake(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         ledger = Ledger(env.state / "ledger.db")
-        asked: dict[str, int] = json.loads(context.cursor or "{}")
+        asked = _asked(context.cursor)
         deadline = time.monotonic() + hold_s
         while True:
             began = time.monotonic()
@@ -91,6 +91,14 @@ def lake_sensor(
         return dg.SensorResult(run_requests=[run], cursor=json.dumps(request.asked))
 
     return lake
+
+
+def _asked(cursor: str | None) -> Asked:
+    """The cursor's content. One that a person has reset or misspelled is empty: run keys keep runs from starting twice."""
+    try:
+        return {name: (int(sequence), int(times)) for name, (sequence, times) in json.loads(cursor or "{}").items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
 
 
 def _busy(instance: dg.DagsterInstance) -> set[str]:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from caudal.models.features import FEATURES, WEEK_DAYS, Calendar, Rows, rows_at
+from caudal.models.openmp import import_lightgbm
 from caudal.models.panel import LEVEL_DAYS
 
 if TYPE_CHECKING:
@@ -234,6 +235,4 @@ def _lightgbm() -> Any:
     import os
 
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    import lightgbm as lgb
-
-    return lgb
+    return import_lightgbm()

@@ -61,7 +61,7 @@ def _lake_and_warehouse(env: Environment, declared: dg.Definitions, datasets: Se
     )
     return dg.Definitions(
         assets=[raw_asset(env, d, dropped=d in dropped) for d in datasets],
-        sensors=[*([lake_sensor(env, datasets, raw_keys, lake_keys, extracted_ids, hold_s=HOLD_S)] if datasets else []), automation],
+        sensors=[lake_sensor(env, datasets, raw_keys, lake_keys, extracted_ids, hold_s=HOLD_S), automation],
         executor=dg.in_process_executor,
     )
 
@@ -72,7 +72,7 @@ def _automated(declared: dg.Definitions, datasets: Sequence[Dataset]) -> dg.Defi
     policy = refresh_policy(dg.AssetSelection.keys(*partitioned))
 
     def with_policy(spec: dg.AssetSpec) -> dg.AssetSpec:
-        if spec.automation_condition is not None or not spec.deps:
+        if spec.automation_condition is not None or not list(spec.deps):
             return spec
         return spec.replace_attributes(automation_condition=policy)
 

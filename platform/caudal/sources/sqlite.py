@@ -7,7 +7,7 @@ each value written exactly, so that the dataset's contract decides about it, row
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ class Extracted:
 
 
 @contextmanager
-def snapshot(database: Path) -> Iterator[sqlite3.Connection]:
+def snapshot(database: Path) -> Generator[sqlite3.Connection]:
     """A read-only connection on which every query sees the same state of the database.
 
     Raises:
@@ -86,7 +86,7 @@ def extract_table(connection: sqlite3.Connection, table: str, target: Path) -> E
 
 
 @contextmanager
-def write_if_different(target: Path) -> Iterator[Path]:
+def write_if_different(target: Path) -> Generator[Path]:
     """Like `write_atomically`, but if `target` already holds the bytes that were written it stays untouched."""
     import filecmp
 

@@ -2,8 +2,8 @@
 
 Of a contract's promises, those about one row were kept when the file was loaded: a row that breaks one is in the rejects, and
 there is no test that could find it. Those about the whole table become tests: `unique` and a primary key of one column are
-`unique`; a key of several columns is the test `unique` of the row `(a, b)`, a value that DuckDB and BigQuery group by alike, except
-where one of them needs quotes, which the two engines write differently and dbt does not translate there.
+`unique`; a key of several columns is the test `unique` of the row `(a, b)`, a value that DuckDB and BigQuery group by alike,
+except where one of them needs quotes, which the two engines write differently and dbt does not translate there.
 """
 
 from __future__ import annotations

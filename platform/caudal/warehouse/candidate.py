@@ -17,7 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,12 +59,12 @@ class Candidate:
     version: str
 
     @contextmanager
-    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def connect(self) -> Generator[duckdb.DuckDBPyConnection]:
         """The candidate, writable."""
         import duckdb
 
-        config = {"extension_directory": str(link_extensions(self.env))}
-        with duckdb.connect(str(self.path), config=config) as connection:
+        extensions = str(link_extensions(self.env))
+        with duckdb.connect(str(self.path), config={"extension_directory": extensions}) as connection:
             yield connection
 
     def restore(self, relations: Iterable[str]) -> None:
@@ -100,7 +100,7 @@ class Candidate:
 
 
 @contextmanager
-def open_candidate(env: Environment, datasets: Sequence[Dataset] = ()) -> Iterator[Candidate]:
+def open_candidate(env: Environment, datasets: Sequence[Dataset] = ()) -> Generator[Candidate]:
     """A candidate that starts as the published version, its raw views pinned to the newest raw of `datasets`.
 
     Waits for the candidate of another process to be published or given up. Leaving the block without `publish` discards

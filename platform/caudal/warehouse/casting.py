@@ -164,7 +164,7 @@ def _parsed(s: str, precision: int, scale: int) -> str:
 def _double(s: str) -> Cast:
     accepted = _matches(s, f"[+-]?(?:(?:0|[1-9][0-9]*)[.]?[0-9]*|[.][0-9]+)(?:{_EXPONENT})?")
     number = f"TRY_CAST({s} AS DOUBLE)"
-    whole = _matches(s, "[+-]?[0-9]+")
+    whole = _matches(s, "[+-]?[0-9]+(?:[.]0*)?")
     differs = f"TRY_CAST({s} AS HUGEINT) IS DISTINCT FROM TRY_CAST({number} AS HUGEINT)"
     changed = f"({whole} AND abs({number}) >= 9007199254740992 AND {differs})"
     vanished = f"({number} = 0 AND regexp_matches({s}, '^[^eE]*[1-9]'))"

@@ -18,7 +18,7 @@ from caudal.lake.watch import look
 from caudal.store import exclusive_lock, version_of
 from caudal.warehouse import delta
 from caudal.warehouse.engine import connect_memory
-from caudal.warehouse.parts import LakeFile, Normalized, normalize_many, reject_schema, write_unreadable
+from caudal.warehouse.parts import LakeFile, Normalized, Quarantined, normalize_many, reject_schema, write_unreadable
 
 if TYPE_CHECKING:
     from caudal.environment import Environment
@@ -118,7 +118,7 @@ def _load_batch(env: Environment, dataset: Dataset, ledger: Ledger, batch: Batch
     shutil.rmtree(work, ignore_errors=True)
 
 
-def _outcomes(results: Sequence[object]) -> Iterator[Outcome]:
+def _outcomes(results: Sequence[Normalized | Quarantined]) -> Iterator[Outcome]:
     for result in results:
         if isinstance(result, Normalized):
             for counts in result.files:
