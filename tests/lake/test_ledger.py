@@ -2,7 +2,8 @@
 
 import pytest
 
-from caudal.lake.ledger import Ledger, Outcome
+from caudal.lake.ledger import Ledger
+from caudal.lake.records import Outcome
 from caudal.store import LakeObject, list_objects
 
 

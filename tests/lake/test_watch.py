@@ -2,7 +2,7 @@
 
 import pytest
 
-from caudal.lake.ledger import Seen
+from caudal.lake.records import Seen
 from caudal.lake.watch import ATTEMPTS, request_for
 
 

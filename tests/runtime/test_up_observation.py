@@ -14,7 +14,8 @@ from dagster._core.test_utils import create_run_for_test
 from dagster._utils.error import SerializableErrorInfo
 
 from caudal.lake.dataset import Dataset
-from caudal.lake.ledger import Ledger, Outcome
+from caudal.lake.ledger import Ledger
+from caudal.lake.records import Outcome
 from caudal.runtime.lost_runs import fail_lost_runs
 from caudal.runtime.observation import Observer, Subject, ledger_files
 from caudal.runtime.progress import AssetSeen, CheckSeen, FailedRun, FilesSeen, State, judge

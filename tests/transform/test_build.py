@@ -1,5 +1,6 @@
 """`dbt build` in a process of its own: results, failures, and what is left when a process dies."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -201,7 +202,18 @@ def test_when_its_parent_is_ended_in_a_long_query_no_dbt_and_no_lock_is_left(end
         project = Project(Path({str(endless.folder)!r}), Path({str(endless.state)!r}))
         build(project, read_manifest(Path({str(manifest)!r})), database=Path({str(database)!r}), select=["tariffs", "sales"])
     """)
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as parent:
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell that runs the tests in the background has told them to ignore interrupts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        ) as parent,
+        contextlib.ExitStack() as at_the_end,
+    ):
+        at_the_end.callback(parent.kill)
         assert parent.stdout is not None
         for line in parent.stdout:
             if "START sql table model marts.sales" in line:

@@ -19,18 +19,12 @@ import time
 import uuid
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from caudal.lake.dataset import Dataset
+from caudal.lake.records import GONE, Batch, LedgerFile, Outcome, Seen, State, Totals
 from caudal.store import LakeObject
-
-State = Literal["pending", "loading", "loaded", "quarantined", "deleted"]
-
-#: The version of a file that is pending because it was deleted.
-GONE = ""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger (id TEXT NOT NULL, sequence INTEGER NOT NULL);
@@ -46,68 +40,6 @@ CREATE TABLE IF NOT EXISTS dataset (id TEXT PRIMARY KEY, sequence INTEGER NOT NU
 CREATE TABLE IF NOT EXISTS batch (number INTEGER PRIMARY KEY AUTOINCREMENT, dataset TEXT NOT NULL, run_id TEXT NOT NULL,
     prepared INTEGER NOT NULL DEFAULT 0);
 """
-
-
-@dataclass(frozen=True)
-class LedgerFile:
-    """One lake file as the ledger knows it. `live_version` is the version whose rows are in the raw table, if any."""
-
-    path: str
-    version: str
-    size_bytes: int
-    state: State
-    partition: str | None
-    live_version: str | None
-    rows_read: int
-    rows_loaded: int
-    rows_rejected: int
-    reason: str | None
-    loaded_at: str | None
-
-    @property
-    def gone(self) -> bool:
-        return self.version == GONE
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What one look at the lake changed. `sequence` rises whenever something became pending."""
-
-    new: int
-    changed: int
-    deleted: int
-    refused: int
-    pending: int
-    sequence: int
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Files claimed together, to become one commit of the raw table."""
-
-    number: int
-    files: tuple[LedgerFile, ...]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one file of a batch: its row counts, or the reason why it is quarantined whole."""
-
-    path: str
-    rows_read: int = 0
-    rows_loaded: int = 0
-    rows_rejected: int = 0
-    unreadable: str | None = None
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Sums over the live files of a dataset, and how many files are in each state."""
-
-    files: dict[State, int]
-    rows_read: int
-    rows_loaded: int
-    rows_rejected: int
 
 
 class Ledger:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from caudal.environment import Environment
 from caudal.lake.dataset import Dataset
-from caudal.lake.ledger import Ledger, Seen
+from caudal.lake.ledger import Ledger
+from caudal.lake.records import Seen
 from caudal.store import list_objects
 
 #: Run tag that names the datasets whose files a run loads, with commas between.

@@ -8,7 +8,8 @@ from caudal.contracts import LINEAGE_COLUMNS, Contract
 from caudal.environment import Environment
 from caudal.lake.component import lake_key, lake_spec, partitions_of
 from caudal.lake.dataset import Dataset
-from caudal.lake.ledger import Ledger, LedgerFile, Outcome, Totals
+from caudal.lake.ledger import Ledger
+from caudal.lake.records import LedgerFile, Outcome, Totals
 from caudal.warehouse.loading import Loaded, load_pending
 
 #: Files and rejected rows shown on an asset's page; the ledger and the quarantine table hold all.

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from caudal.lake.ledger import Batch, Ledger, LedgerFile, Outcome
+from caudal.lake.ledger import Ledger
+from caudal.lake.records import Batch, LedgerFile, Outcome
 from caudal.lake.watch import look
 from caudal.store import exclusive_lock, version_of
 from caudal.warehouse import delta

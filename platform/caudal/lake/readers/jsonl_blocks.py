@@ -31,8 +31,8 @@ class BlockParser:
         import pyarrow as pa
         from pyarrow import json
 
-        count = data.count(b"\n")
-        if self._schema is None or not data.startswith(b"{") or data.count(b"\n{") != count - 1:
+        count = _lines_of_objects(data)
+        if self._schema is None or count is None:
             return None
         extra = "error" if self._contract.drift == "freeze" else "infer"
         try:
@@ -62,7 +62,24 @@ def _is_plain(table: pa.Table, data: bytes) -> bool:
     if not any(pa.types.is_decimal(t) for t in table.schema.types):
         return True
     strings = sum(len(v) - v.null_count for v in table.columns if pa.types.is_string(v.type))
-    return data.count(b'"') - data.count(b'\\"') == 2 * (table.num_rows * table.num_columns + strings)
+    return _count(data, b'"') - data.count(b'\\"') == 2 * (table.num_rows * table.num_columns + strings)
+
+
+def _lines_of_objects(data: bytes) -> int | None:
+    """How many lines there are, if each of them starts with a brace."""
+    import numpy as np
+
+    characters = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(characters == ord("\n"))
+    starts_well = data.startswith(b"{") and (characters[ends[:-1] + 1] == ord("{")).all()
+    return len(ends) if starts_well else None
+
+
+def _count(data: bytes, character: bytes) -> int:
+    """How often a character is there: quicker than `bytes.count` for a frequent one."""
+    import numpy as np
+
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == character[0]))
 
 
 def _schema(contract: Contract) -> pa.Schema | None:
