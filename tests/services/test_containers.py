@@ -110,6 +110,7 @@ def host(postgres: int, tmp_path: Path, compose: dict) -> Host:
 
 def test_each_container_s_command_runs_and_its_health_check_passes_on_a_real_database(compose: dict, host: Host) -> None:
     import dagster_postgres  # noqa: F401 - the extra `postgres`, which `make services` installs
+
     started = {}
     try:
         for name in OURS:
