@@ -169,3 +169,38 @@ def test_many_files_are_loaded_in_batches(env, ledger, declare, drop, monkeypatc
     load_pending(env, dataset, "run", batch_files=3)
     assert [r[3] for r in raw(env, dataset)] == list(range(7))
     assert loading.BATCH_FILES > 3
+
+
+@pytest.mark.parametrize("then", ["changed", "changed and deleted"])
+def test_rows_of_a_commit_whose_loader_was_killed_do_not_outlive_the_file(env, ledger, declare, drop, monkeypatch, then):
+    dataset = declare(on_delete="remove")
+    drop("stall/sales/a.csv", HEADER + "apple,1,1.50\n")
+    drop("stall/sales/b.csv", HEADER + "pear,1,1.50\n")
+    look(env, ledger, [dataset])
+
+    def dies(*_args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "finish", dies)
+        with pytest.raises(KeyboardInterrupt):
+            load_pending(env, dataset, "run")
+    changed = drop("stall/sales/a.csv", HEADER + "apple,2,1.50\n")
+    look(env, ledger, [dataset])
+    if then == "changed and deleted":
+        changed.unlink()
+        look(env, ledger, [dataset])
+    load_pending(env, dataset, "run")
+    expected = {"changed": [("apple", 2), ("pear", 1)], "changed and deleted": [("pear", 1)]}
+    assert [(r[2], r[3]) for r in raw(env, dataset)] == expected[then]
+
+
+def test_the_reject_of_an_unreadable_file_disappears_when_it_is_repaired(env, ledger, declare, drop):
+    dataset = declare()
+    drop("stall/sales/a.csv", "")
+    see_and_load(env, ledger, dataset)
+    assert [r["_file"] for r in rejects(env, dataset)] == ["stall/sales/a.csv"]
+    drop("stall/sales/a.csv", HEADER + "apple,1,1.50\n")
+    see_and_load(env, ledger, dataset)
+    assert rejects(env, dataset) == []
+    assert [r[2] for r in raw(env, dataset)] == ["apple"]

@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS ledger (id TEXT NOT NULL, sequence INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS file (
     dataset TEXT NOT NULL, path TEXT NOT NULL, version TEXT NOT NULL, size_bytes INTEGER NOT NULL,
     state TEXT NOT NULL, partition TEXT, batch INTEGER, seen_at TEXT NOT NULL, loaded_at TEXT, live_version TEXT,
+    may_have_rows INTEGER NOT NULL DEFAULT 0,
     rows_read INTEGER NOT NULL DEFAULT 0, rows_loaded INTEGER NOT NULL DEFAULT 0, rows_rejected INTEGER NOT NULL DEFAULT 0,
     reason TEXT, PRIMARY KEY (dataset, path)
 ) WITHOUT ROWID;
@@ -92,9 +93,7 @@ class Ledger:
     @staticmethod
     def _mark_gone(db: sqlite3.Connection, dataset: Dataset, path: str) -> int:
         key = (dataset.id, path)
-        has_rows = db.execute(
-            "SELECT live_version IS NOT NULL OR state = 'loading' FROM file WHERE dataset = ? AND path = ?", key
-        ).fetchone()[0]
+        has_rows = db.execute("SELECT may_have_rows FROM file WHERE dataset = ? AND path = ?", key).fetchone()[0]
         if dataset.on_delete == "remove" and has_rows:
             db.execute("UPDATE file SET state = 'pending', version = '', batch = NULL WHERE dataset = ? AND path = ?", key)
             return 1
@@ -129,7 +128,7 @@ class Ledger:
             number = db.execute("INSERT INTO batch (dataset, run_id) VALUES (?, ?)", (dataset.id, run_id)).lastrowid
             assert number is not None
             db.executemany(
-                "UPDATE file SET state = 'loading', batch = ? WHERE dataset = ? AND path = ?",
+                "UPDATE file SET state = 'loading', batch = ?, may_have_rows = 1 WHERE dataset = ? AND path = ?",
                 [(number, dataset.id, f.path) for f in files],
             )
         return Batch(number, tuple(files))
@@ -162,7 +161,8 @@ class Ledger:
         now = _now()
         with self._transaction() as db:
             db.execute(
-                "UPDATE file SET state = 'deleted', live_version = NULL, rows_read = 0, rows_loaded = 0, rows_rejected = 0 "
+                "UPDATE file SET state = 'deleted', live_version = NULL, may_have_rows = 0, "
+                "rows_read = 0, rows_loaded = 0, rows_rejected = 0 "
                 "WHERE batch = ? AND state = 'loading' AND version = ''",
                 (number,),
             )
@@ -244,7 +244,10 @@ ON CONFLICT (dataset, path) DO UPDATE SET version = excluded.version, size_bytes
     state = excluded.state, partition = excluded.partition, seen_at = excluded.seen_at, reason = excluded.reason, batch = NULL
 """
 
-_COLUMNS = "path, version, size_bytes, state, partition, live_version, rows_read, rows_loaded, rows_rejected, reason, loaded_at"
+_COLUMNS = (
+    "path, version, size_bytes, state, partition, live_version, may_have_rows, "
+    "rows_read, rows_loaded, rows_rejected, reason, loaded_at"
+)
 
 
 def _files(db: sqlite3.Connection, where: str, values: tuple[object, ...]) -> list[LedgerFile]:

@@ -13,7 +13,13 @@ GONE = ""
 
 @dataclass(frozen=True)
 class LedgerFile:
-    """One lake file as the ledger knows it. `live_version` is the version whose rows are in the raw table, if any."""
+    """One lake file as the ledger knows it.
+
+    Attributes:
+        live_version: the version whose rows are in the raw table, if any, as far as finished batches tell.
+        may_have_rows: it was claimed before, so that a batch which was killed may have put rows of it into the raw table,
+            although the file has changed or vanished since.
+    """
 
     path: str
     version: str
@@ -21,6 +27,7 @@ class LedgerFile:
     state: State
     partition: str | None
     live_version: str | None
+    may_have_rows: bool
     rows_read: int
     rows_loaded: int
     rows_rejected: int

@@ -106,7 +106,7 @@ def _load_batch(env: Environment, dataset: Dataset, ledger: Ledger, batch: Batch
     replaced = [f.path for f in batch.files if f.path not in unreadable and (f.gone or f.path in held)]
     if replaced:
         known = delta.last_transaction(table, transaction.application) is not None or delta.is_empty(table)
-        fresh = known and all(f.live_version is None for f in batch.files)
+        fresh = known and not any(f.may_have_rows for f in batch.files)
         delta.replace_files(table, dataset.contract.arrow_schema(), parts, replaced, transaction=transaction, append=fresh)
     ledger.finish(batch.number)
     by_path = {o.path: o for o in outcomes}
@@ -133,8 +133,8 @@ def _replace_rejects(
 ) -> None:
     """Replace the files' rejects. Doing so again gives the same, so this needs no transaction of its own."""
     concerned = {o.path for o in outcomes if o.rows_rejected or o.unreadable}
-    concerned |= {f.path for f in batch.files if f.rows_rejected or f.reason}
-    if concerned:
+    concerned |= {f.path for f in batch.files if f.may_have_rows}
+    if parts or (concerned and delta.version_of_table(table) is not None):
         delta.replace_files(table, reject_schema(), parts, sorted(concerned), transaction=transaction)
 
 
