@@ -10,10 +10,12 @@ are kept as JSON text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from caudal.declaration import Document, read_yaml
 from caudal.formats import strptime_format
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LogicalType = Literal["string", "integer", "number", "boolean", "date", "timestamp", "time", "object", "array"]
-DriftPolicy = Literal["freeze", "ignore"]
+DriftPolicy = Literal["freeze", "ignore", "evolve"]
 
 #: Added to every part: the lake file, its version, the row's number in the file (from 1), and when it was loaded (UTC).
 LINEAGE_COLUMNS = {"_file": "VARCHAR", "_version": "VARCHAR", "_row": "BIGINT", "_loaded_at": "TIMESTAMP WITH TIME ZONE"}
@@ -135,7 +137,7 @@ class Contract:
         path: the file that declares it.
         columns: in the order of the raw table.
         drift: what to do with a column more or less: `freeze` quarantines the file; `ignore` leaves out a column that is not
-            declared and fills an absent optional one with nulls.
+            declared and fills an absent optional one with nulls; `evolve` adds it to the raw table, and does the latter.
 
     """
 
@@ -156,6 +158,18 @@ class Contract:
     @property
     def primary_key(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns if column.primary_key)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short hash of all that decides how rows are read and typed."""
+        told = [replace(c, description="", classification=None, unit=None) for c in self.columns]
+        return hashlib.sha256(repr((told, self.drift)).encode()).hexdigest()[:16]
+
+    def with_columns(self, columns: Iterable[Column]) -> Contract:
+        """The contract with `columns` at its end, nullable; without those that it has."""
+        known = {name.lower() for name in self.column_names}
+        new = (replace(c, required=False, unique=False, primary_key=False) for c in columns if c.name.lower() not in known)
+        return replace(self, columns=(*self.columns, *new))
 
     def arrow_schema(self) -> pa.Schema:
         """The schema of a part: the declared columns, then `LINEAGE_COLUMNS`."""
@@ -213,9 +227,9 @@ def read_contract(path: Path) -> Contract:
 def _drift(declared: DataContract, document: Document) -> DriftPolicy:
     for index, custom in enumerate(declared.customProperties or ()):
         if custom.property == "driftPolicy":
-            if custom.value not in ("freeze", "ignore"):
+            if custom.value not in get_args(DriftPolicy):
                 place = ("customProperties", index, "value")
-                raise document.error(place, f"driftPolicy is {custom.value!r}; expected `freeze` or `ignore`")
+                raise document.error(place, f"driftPolicy is {custom.value!r}; expected `freeze`, `ignore` or `evolve`")
             return custom.value
     return "freeze"
 

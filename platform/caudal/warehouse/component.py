@@ -168,8 +168,8 @@ def _metadata(env: Environment, dataset: Dataset, loaded: Loaded, totals: Totals
         metadata["delta version"] = dg.MetadataValue.int(loaded.raw_version)
     if loaded.files:
         metadata["files"] = _files_table(loaded.files)
-    if loaded.ignored_columns:
-        metadata["ignored columns"] = dg.MetadataValue.text(", ".join(sorted(loaded.ignored_columns)))
+    if loaded.undeclared:
+        metadata["ignored columns"] = dg.MetadataValue.text(", ".join(sorted(loaded.undeclared)))
     if loaded.unstable:
         metadata["changed while read"] = dg.MetadataValue.text(", ".join(sorted(loaded.unstable)[:SHOWN]))
     rejects = rejected_rows(env, dataset) if totals.rows_rejected or totals.files.get("quarantined") else []

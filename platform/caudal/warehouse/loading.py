@@ -42,7 +42,7 @@ class Loaded:
 
     files: list[tuple[LedgerFile, Outcome]] = field(default_factory=list)
     unstable: set[str] = field(default_factory=set)
-    ignored_columns: set[str] = field(default_factory=set)
+    undeclared: set[str] = field(default_factory=set)
     raw_version: int | None = None
 
     @property
@@ -76,7 +76,7 @@ def load_pending(env: Environment, dataset: Dataset, run_id: str, batch_files: i
         look(env, ledger, [dataset])
         while batch := ledger.claim(dataset, run_id, batch_files, leave=loaded.unstable):
             _load_batch(env, dataset, ledger, batch, loaded)
-        return Loaded(loaded.files, loaded.unstable, loaded.ignored_columns, delta.version_of_table(table))
+        return Loaded(loaded.files, loaded.unstable, loaded.undeclared, delta.version_of_table(table))
 
 
 def _load_batch(env: Environment, dataset: Dataset, ledger: Ledger, batch: Batch, loaded: Loaded) -> None:
@@ -115,7 +115,7 @@ def _load_batch(env: Environment, dataset: Dataset, ledger: Ledger, batch: Batch
             loaded.files.append((file, by_path.get(file.path, Outcome(file.path))))
     for result in results:
         if isinstance(result, Normalized):
-            loaded.ignored_columns.update(result.ignored_columns)
+            loaded.undeclared.update(c.name for c in result.undeclared)
     shutil.rmtree(work, ignore_errors=True)
 
 

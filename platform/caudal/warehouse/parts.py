@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caudal.lake.readers.formats import read_lake_file
+from caudal.lake.readers.members import Refused, members
 from caudal.lake.readers.rows import LakeFile, SourceColumn, Unreadable
 from caudal.warehouse.json_text import provide_json_fault
 from caudal.warehouse.sql import text
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from caudal.contracts import Column
     from caudal.lake.dataset import Dataset
 
 __all__ = [
@@ -52,6 +54,7 @@ class FileCounts:
     rows_read: int
     rows_loaded: int
     rows_rejected: int
+    member: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,14 @@ class Normalized:
         part: a Parquet file of `Contract.arrow_schema()`, the rows in the order of `files` and of their places; None without a
             row. It is the caller's to delete.
         rejects: a Parquet file of `reject_schema()`, one row for each problem; None without any.
-        ignored_columns: what some file has and the contract does not.
+        undeclared: columns that some file has and the contract does not.
 
     """
 
     files: tuple[FileCounts, ...]
     part: Path | None
     rejects: Path | None
-    ignored_columns: tuple[str, ...] = ()
+    undeclared: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class Quarantined:
     path: str
     version: str
     reason: str
+    member: str | None = None
 
 
 def normalize(
@@ -119,12 +123,15 @@ def normalize_many(
     provide_json_fault(connection, dataset.contract)
     work = _Work(connection, dataset, loaded_at, into)
     groups: dict[tuple[SourceColumn, ...], Group] = {}
-    for file in files:
+    for file in work.members(files):
+        if isinstance(file, Quarantined):
+            yield file
+            continue
         try:
             rows = read_lake_file(dataset, file)
             work.statements(rows.columns).check()
         except Unreadable as refused:
-            yield Quarantined(file.path, file.version, _told(refused, file))
+            yield Quarantined(file.path, file.version, _told(refused, file), file.member)
             continue
         group = groups.setdefault(rows.columns, Group([], []))
         group.files.append(file)
@@ -169,7 +176,7 @@ def write_unreadable(reasons: Mapping[str, str], versions: Mapping[str, str], lo
 
 def _told(refused: Unreadable, file: LakeFile) -> str:
     told = str(refused)
-    return told if told.startswith(file.path) else f"{file.path}, {told}"
+    return told if told.startswith(file.path) else f"{file.name}, {told}"
 
 
 @dataclass(frozen=True)
@@ -185,6 +192,18 @@ class _Work:
         options = {"csv": self.dataset.csv.null_markers, "excel": self.dataset.excel.null_markers}
         markers = options.get(self.dataset.format, ())
         return Statements(self.dataset.contract, columns, markers, _RELATION, self.loaded_at)
+
+    def members(self, files: Iterable[LakeFile]) -> Iterator[LakeFile | Quarantined]:
+        """What is to be read of each file: itself, or its members."""
+        for file in files:
+            try:
+                for member in members(self.dataset, file, self.into):
+                    if isinstance(member, Refused):
+                        yield Quarantined(member.path, member.version, member.reason, member.member)
+                    else:
+                        yield member
+            except Unreadable as refused:
+                yield Quarantined(file.path, file.version, _told(refused, file))
 
     def normalize(self, group: Group) -> Iterator[Normalized | Quarantined]:
         """Normalize a group. A file that stops it is quarantined, and the others are tried again."""
@@ -202,7 +221,7 @@ class _Work:
                 if not isinstance(cause, Unreadable):
                     raise cause from None
                 file = group.files[index]
-                yield Quarantined(file.path, file.version, _told(cause, file))
+                yield Quarantined(file.path, file.version, _told(cause, file), file.member)
                 group = group.of([i for i in range(len(group.files)) if i != index])
             else:
                 return
@@ -216,7 +235,7 @@ class _Work:
         if len(group.files) == 1:
             (file,) = group.files
             why = str(failed).splitlines()[0].replace(str(file.file), file.path)
-            yield Quarantined(file.path, file.version, f"{file.path}: cannot be normalized: {why}")
+            yield Quarantined(file.path, file.version, f"{file.name}: cannot be normalized: {why}", file.member)
             return
         half = len(group.files) // 2
         yield from self.normalize(group.of(range(half)))
@@ -228,21 +247,21 @@ class _Work:
         statements = self.statements(group.rows[0].columns)
         self._write(stream, statements.part(group.files), part)
         loaded = self._rows_by_file(part, "count(*)")
-        faulty = [i for i, f in enumerate(group.files) if loaded.get(f.path, 0) != stream.read[i]]
+        faulty = [i for i, f in enumerate(group.files) if loaded.get(f.name, 0) != stream.read[i]]
         rejected: dict[str, int] = {}
         if faulty:
             again = group.of(faulty)
             self._write(Stream(again), statements.rejects(again.files), rejects)
             rejected = self._rows_by_file(rejects, "count(DISTINCT _row)")
         counts = tuple(
-            FileCounts(f.path, f.version, read, loaded.get(f.path, 0), rejected.get(f.path, 0))
+            FileCounts(f.path, f.version, read, loaded.get(f.name, 0), rejected.get(f.name, 0), f.member)
             for f, read in zip(group.files, stream.read, strict=True)
         )
         lost = [c for c in counts if c.rows_read != c.rows_loaded + c.rows_rejected]
         if lost:
             raise RuntimeError(f"the rows read are not the rows loaded and rejected: {lost[0]}")
-        ignored = dict.fromkeys(name for rows in group.rows for name in rows.ignored)
-        result = Normalized(counts, part, rejects if faulty else None, tuple(ignored))
+        undeclared = {column.name: column for rows in group.rows for column in rows.undeclared}
+        result = Normalized(counts, part, rejects if faulty else None, tuple(undeclared.values()))
         if not loaded:
             part.unlink()
             result = replace(result, part=None)

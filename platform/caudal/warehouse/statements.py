@@ -134,7 +134,7 @@ class Statements:
 
     def _lineage(self, files: Sequence[LakeFile]) -> tuple[str, str, str, str]:
         paths, versions = (
-            [text(value) for value in values] for values in ([f.path for f in files], [f.version for f in files])
+            [text(value) for value in values] for values in ([f.name for f in files], [f.version for f in files])
         )
         return (
             f"{_at_index(paths)} AS _file",

@@ -20,7 +20,17 @@ from caudal.lake.dataset import CsvOptions, Dataset
 from caudal.lake.readers.csv_records import Record, RecordSplitter, fault_of_line
 from caudal.lake.readers.csv_runs import WellFormedRuns
 from caudal.lake.readers.drift import match_columns
-from caudal.lake.readers.rows import BATCH_ROWS, Problem, Rows, Unreadable, batch_of, consecutive, text_batch, text_columns
+from caudal.lake.readers.rows import (
+    BATCH_ROWS,
+    Problem,
+    Rows,
+    Unreadable,
+    batch_of,
+    consecutive,
+    text_batch,
+    text_columns,
+    undeclared_text,
+)
 from caudal.lake.readers.text import MAX_LINE_BYTES, open_text, read_blocks
 
 if TYPE_CHECKING:
@@ -91,7 +101,7 @@ def read_csv(dataset: Dataset, file: Path, path: str) -> Rows:
         layout, ignored = _Layout(options, names, matched.positions, len(found), lines), matched.ignored
     else:
         layout = _Layout(options, names, tuple(range(len(names))), len(names), 0)
-    return Rows(text_columns(contract), lambda: _read(layout, file, path), list(ignored), file.stat().st_size)
+    return Rows(text_columns(contract), lambda: _read(layout, file, path), undeclared_text(ignored), file.stat().st_size)
 
 
 def _header(options: CsvOptions, file: Path, path: str) -> tuple[list[str], int]:

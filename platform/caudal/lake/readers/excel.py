@@ -23,7 +23,7 @@ from caudal.lake.readers.biff import COMPOUND_FILE
 from caudal.lake.readers.content import head_of, recognised
 from caudal.lake.readers.drift import match_columns
 from caudal.lake.readers.excel_errors import Errors, error_cells
-from caudal.lake.readers.rows import Problem, Rows, Unreadable, text_batch, text_columns
+from caudal.lake.readers.rows import Problem, Rows, Unreadable, text_batch, text_columns, undeclared_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +59,7 @@ def read_excel(dataset: Dataset, file: Path, path: str) -> Rows:
     header = _header(sheet, options.header_row, f"{path}, {where}")
     named = [place for place, name in enumerate(header) if name]
     matched = match_columns([header[place] for place in named], contract, path, where)
-    ignored = list(matched.ignored)
+    undeclared = undeclared_text(matched.ignored)
     table = _Table(
         columns=[(c, None if p is None else named[p]) for c, p in zip(contract.columns, matched.positions, strict=True)],
         unnamed=[] if contract.drift == "ignore" else [place for place, name in enumerate(header) if not name],
@@ -67,7 +67,7 @@ def read_excel(dataset: Dataset, file: Path, path: str) -> Rows:
         first_row=options.header_row + 1,
     )
     weight = file.stat().st_size * _EXPANSION
-    return Rows(text_columns(contract), lambda: table.batches(sheet, errors), ignored, weight)
+    return Rows(text_columns(contract), lambda: table.batches(sheet, errors), undeclared, weight)
 
 
 def _open(options: ExcelOptions, file: Path, path: str) -> tuple[CalamineSheet, Errors]:

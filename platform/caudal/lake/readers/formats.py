@@ -27,11 +27,11 @@ def read_lake_file(dataset: Dataset, file: LakeFile) -> Rows:
                 from caudal.lake.readers.parquet import read_parquet as read
             case "excel":
                 from caudal.lake.readers.excel import read_excel as read
-        return read(dataset, file.file, file.path)
+        return read(dataset, file.file, file.name)
     except OSError as failed:
         raise cannot_be_read(file, failed) from None
 
 
 def cannot_be_read(file: LakeFile, failed: OSError) -> Unreadable:
     """The refusal of a file that the system does not give."""
-    return Unreadable(f"{file.path}: cannot be read: {failed.strerror or type(failed).__name__}")
+    return Unreadable(f"{file.name}: cannot be read: {failed.strerror or type(failed).__name__}")

@@ -25,13 +25,14 @@ from caudal.lake.readers.rows import (
     consecutive,
     text_batch,
     text_columns,
+    undeclared_text,
 )
 from caudal.lake.readers.text import Block, open_text, read_blocks
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from caudal.contracts import Contract
+    from caudal.contracts import Column, Contract
 
 _HALF_CHARACTER = "half of a surrogate pair, which is no character"
 
@@ -46,12 +47,12 @@ def read_jsonl(dataset: Dataset, file: Path, path: str) -> Rows:
     head = open_text(file, path, dataset.encoding, "JSON lines")
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         raise Unreadable(f"{path}: it starts with `[`, as a JSON array does. Expected JSON lines: one object a line, no array")
-    ignored: list[str] = []
-    lines = _Lines(dataset.contract, ignored)
-    blocks = BlockParser(dataset.contract, ignored)
+    undeclared: list[Column] = []
+    lines = _Lines(dataset.contract, undeclared)
+    blocks = BlockParser(dataset.contract, undeclared)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        ignored.clear()
+        undeclared.clear()
         for block in read_blocks(file, path, dataset.encoding):
             columns = blocks.parse(block.data)
             if columns is None:
@@ -60,7 +61,7 @@ def read_jsonl(dataset: Dataset, file: Path, path: str) -> Rows:
                 place = consecutive(block.first_line, len(columns[0]))
                 yield batch_of(columns, dataset.contract.column_names, place)
 
-    return Rows(text_columns(dataset.contract), batches, ignored, file.stat().st_size)
+    return Rows(text_columns(dataset.contract), batches, undeclared, file.stat().st_size)
 
 
 class _Refused(ValueError):
@@ -92,11 +93,11 @@ _EXACT = json.JSONDecoder(object_pairs_hook=_object, parse_int=_Number, parse_fl
 class _Lines:
     """Lines one by one."""
 
-    def __init__(self, contract: Contract, ignored: list[str]) -> None:
+    def __init__(self, contract: Contract, undeclared: list[Column]) -> None:
         self._names = contract.column_names
         self._known = frozenset(self._names)
         self._freeze = contract.drift == "freeze"
-        self._ignored = ignored
+        self._undeclared = undeclared
 
     def batches(self, block: Block) -> Iterator[pa.RecordBatch]:
         rows: list[dict[str, str | None]] = []
@@ -141,8 +142,8 @@ class _Lines:
             raise _Refused("keys " + "; ".join(f"{what}: {', '.join(f'`{n}`' for n in names)}" for what, names in told))
         for key in extra:
             del values[key]
-            if key not in self._ignored:
-                self._ignored.append(key)
+            if all(c.name != key for c in self._undeclared):
+                self._undeclared += undeclared_text([key])
 
     @staticmethod
     def _nested(line: str, name: str) -> str:

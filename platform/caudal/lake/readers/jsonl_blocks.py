@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from caudal.lake.readers.rows import undeclared_text
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -21,9 +23,9 @@ class BlockParser:
     a leading zero), a number too large or too small for a double.
     """
 
-    def __init__(self, contract: Contract, ignored: list[str]) -> None:
+    def __init__(self, contract: Contract, undeclared: list[Column]) -> None:
         self._contract = contract
-        self._ignored = ignored
+        self._undeclared = undeclared
         self._schema = _schema(contract)
 
     def parse(self, data: bytes) -> list[pa.Array] | None:
@@ -45,7 +47,8 @@ class BlockParser:
             return None
         if table.num_rows != count or not _is_plain(table, data):
             return None
-        self._ignored += [n for n in table.column_names if n not in self._contract.column_names and n not in self._ignored]
+        known = {*self._contract.column_names, *(c.name for c in self._undeclared)}
+        self._undeclared += undeclared_text([n for n in table.column_names if n not in known])
         return [_as_text(table[name]) for name in self._contract.column_names]
 
 

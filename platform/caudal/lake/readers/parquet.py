@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from caudal.lake.readers.content import head_of, recognised
 from caudal.lake.readers.drift import match_columns
 from caudal.lake.readers.parquet_types import kind_of
-from caudal.lake.readers.rows import BATCH_ROWS, Problem, Rows, SourceColumn, Unreadable, batch_of, consecutive
+from caudal.lake.readers.rows import BATCH_ROWS, Problem, Rows, SourceColumn, Unreadable, batch_of, consecutive, undeclared_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,7 +50,7 @@ def read_parquet(dataset: Dataset, file: Path, path: str) -> Rows:
     fields = {name: schema.field(place) for name, place in places if place is not None}
     columns = tuple(_source_column(name, field, int96, path) for name, field in fields.items())
     names = [field.name for field in fields.values()]
-    return Rows(columns, lambda: _read(columns, names, int96, file, path), list(matched.ignored), weight)
+    return Rows(columns, lambda: _read(columns, names, int96, file, path), undeclared_text(matched.ignored), weight)
 
 
 def _open(file: Path, unit: str | None = None) -> pq.ParquetFile:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from caudal.contracts import Contract
+    from caudal.contracts import Column, Contract
 
 #: How the values of a source column are given. `*_ns` are 64-bit counts of nanoseconds, because Arrow and DuckDB would cut
 #: them to microseconds without a word; `nested` is any struct, list or map.
@@ -46,12 +46,21 @@ class LakeFile:
         path: relative to the lake; what people are told.
         version: as the ledger knows it.
         file: the readable file. Its name may be another.
+        member: what of it is read, where it holds many tables: a file of an archive, a sheet of a workbook.
+        temporary: `file` was unpacked for this, and is deleted when its rows are normalized.
 
     """
 
     path: str
     version: str
     file: Path
+    member: str | None = None
+    temporary: bool = False
+
+    @property
+    def name(self) -> str:
+        """What its rows and messages call it: `path`, or `path!member`."""
+        return self.path if self.member is None else f"{self.path}!{self.member}"
 
 
 @dataclass(frozen=True)
@@ -71,15 +80,15 @@ class Rows:
         columns: those of the contract that the file has, in the contract's order.
         batches: gives them from the first row on, each time it is called: `columns`, then `PLACE_COLUMNS`. Raises
             `Unreadable`.
-        ignored: what the file has and the contract does not, where the drift policy allows it. Complete when `batches` is
-            exhausted.
+        undeclared: what the file has and the contract does not, where the drift policy allows it, as the columns that they
+            could be declared as. Complete when `batches` is exhausted.
         weight_bytes: about how much memory or time it takes to read them.
 
     """
 
     columns: tuple[SourceColumn, ...]
     batches: Callable[[], Iterator[pa.RecordBatch]]
-    ignored: list[str] = field(default_factory=list)
+    undeclared: list[Column] = field(default_factory=list)
     weight_bytes: int = 0
 
 
@@ -88,6 +97,13 @@ def text_columns(contract: Contract) -> tuple[SourceColumn, ...]:
     import pyarrow as pa
 
     return tuple(SourceColumn(c.name, "text", pa.string()) for c in contract.columns)
+
+
+def undeclared_text(names: Sequence[str]) -> list[Column]:
+    """Columns of text that the contract does not have, as it could declare them."""
+    from caudal.contracts import Column
+
+    return [Column(name, "string") for name in names if not name.startswith("(column ")]
 
 
 def batch_of(
