@@ -4,7 +4,7 @@
 # make lint       style, layers and types
 # make services   tests against real servers; what is not on this machine is skipped, by name
 # make faults     tests that kill processes, 200 times; SHORT=1 ten times
-# make bench      the benchmarks, against peers and limits
+# make bench      the benchmarks, against peers and limits; BENCH="normalize" those by name
 # make clean      removes what was installed and built; data/ stays (DATA=1 removes it too)
 #
 # PYTHON=/path/to/python3.13 chooses the interpreter, PYTEST="-k name" is passed to pytest.
@@ -36,11 +36,10 @@ faults: installed-for-development
 	@CAUDAL_FAULTS=$(if $(SHORT),10,200) deploy/local/run_tests tests/faults "fault tests" -rs $(PYTEST)
 
 bench: installed-for-development
-	@if [ -f bench/__main__.py ]; then $(BIN)/python -m bench $(BENCH); \
-	else echo "make bench: there is no benchmark yet (bench/__main__.py does not exist); nothing was run"; fi
+	$(BIN)/python -m bench $(BENCH)
 
 clean:
-	rm -rf .venv .uv .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage dist build dbt/target dbt/logs
+	rm -rf .venv .uv .services .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage dist build dbt/target dbt/logs
 	find platform tests deploy docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 	$(if $(DATA),rm -rf data,@echo "data/ stays; make clean DATA=1 removes it too")
 

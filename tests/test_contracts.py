@@ -137,7 +137,7 @@ COLUMNS = [
     ("{name: a, logicalType: number, physicalType: money}", "physicalType is 'money'"),
     ("{name: a, logicalType: string, logicalTypeOptions: {minimum: 1}}", "column `a`: a column of type string has no minimum"),
     ("{name: a, logicalType: integer, logicalTypeOptions: {pattern: x}}", "a column of type integer has no pattern"),
-    ("{name: a, logicalType: integer, logicalTypeOptions: {format: i32}}", "a column of type integer has no format"),
+    ("{name: a, logicalType: integer, logicalTypeOptions: {format: i128}}", "format is 'i128'; expected i8, i16, i32, i64, u8"),
     ("{name: a, logicalType: date, logicalTypeOptions: {timezone: true}}", "a column of type date has no timezone"),
     ("{name: a, logicalType: string, logicalTypeOptions: {minLength: -1}}", "minLength is -1; expected 0 or more"),
     ("{name: a, logicalType: string, logicalTypeOptions: {pattern: '(x'}}", "not a regular expression: missing )"),
@@ -159,6 +159,42 @@ COLUMNS = [
     ("{name: a, logicalType: string, customProperties: [{property: allowedValues, value: x}]}", "allowedValues is 'x'; expected a list"),
     ("{name: a, logicalType: boolean, customProperties: [{property: allowedValues, value: [true]}]}", "type boolean cannot be limited so"),
     ("{name: a, logicalType: date, logicalTypeOptions: {format: yyyy-MM}}", "format 'yyyy-MM': it does not hold a year, a month and a day"),
+    ("{name: a, logicalType: time, logicalTypeOptions: {format: 'h:mm:ss'}}", "an hour of the whole day is %H, `HH` or without a leading zero `H`"),
+    ("{name: a, logicalType: number, logicalTypeOptions: {format: '#,##0.00'}}", "expected f64 for a DOUBLE, or the custom property `numberFormat`"),
+    ("{name: a, logicalType: number, physicalType: 'DECIMAL(9,2)', logicalTypeOptions: {format: f64}}", "format f64 is a DOUBLE"),
+    ("{name: a, logicalType: number, customProperties: [{property: numberFormat, value: '#,##0'}]}", "numberFormat: it is '#,##0'; expected some of decimal"),
+    ("{name: a, logicalType: number, customProperties: [{property: numberFormat, value: {point: ','}}]}", "numberFormat: point is not understood; known are decimal, group"),
+    ("{name: a, logicalType: number, customProperties: [{property: numberFormat, value: {decimal: ',', group: ','}}]}", "decimal and group are both ','"),
+    ("{name: a, logicalType: number, customProperties: [{property: numberFormat, value: {group: '.'}}]}", "decimal and group are both '.'"),
+    ("{name: a, logicalType: number, customProperties: [{property: numberFormat, value: {decimal: '5'}}]}", "decimal is '5'; expected one character"),
+    ("{name: a, logicalType: number, customProperties: [{property: numberFormat, value: {percent: yes}}]}", "percent is True; expected `fraction`"),
+    ("{name: a, logicalType: integer, customProperties: [{property: numberFormat, value: {percent: fraction}}]}", "which an integer cannot hold"),
+    ("{name: a, logicalType: number, customProperties: [{property: numberFormat, value: {currency: ['-']}}]}", "currency '-' cannot be told from a number"),
+    ("{name: a, logicalType: number, customProperties: [{property: numberFormat, value: {currency: [Rs, Rs.]}}]}", "currency has both 'Rs.' and 'Rs'"),
+    ("{name: a, logicalType: number, customProperties: [{property: numberFormat, value: {currency: $, percent: number}}]}", "not both"),
+    ("{name: a, logicalType: number, customProperties: [{property: numberFormat, value: {negative: red}}]}", "negative is 'red'; expected `parentheses` or `trailing`"),
+    ("{name: a, logicalType: string, customProperties: [{property: numberFormat, value: {group: ','}}]}", "numberFormat is for columns of type integer or number"),
+    ("{name: a, logicalType: number, customProperties: [{property: numberformat, value: {group: ','}}]}", "`numberformat` is unknown; is `numberFormat` meant?"),
+    ("{name: a, logicalType: integer, customProperties: [{property: duration, value: hours}]}", "duration: it is 'hours'; expected a format"),
+    ("{name: a, logicalType: boolean, customProperties: [{property: trueValues, value: ['Y']}]}", "trueValues and falseValues: one is without the other"),
+    ("{name: a, logicalType: boolean, customProperties: [{property: trueValues, value: ['Y']}, {property: falseValues, value: ['Y']}]}", "'Y' is both"),
+    ("{name: a, logicalType: integer, customProperties: [{property: nullMarkers, value: [-999]}]}", "nullMarkers is [-999]; expected a list of texts, each in quotes"),
+    ("{name: a, logicalType: string, customProperties: [{property: unit, value: kg}, {property: unit, value: g}]}", "`unit` is given twice"),
+    ("{name: a, logicalType: string, customProperties: [{property: renamedFrom, value: [FIRST]}]}", "renamedFrom has 'FIRST', which is no name, or one of another column"),
+    ("{name: a, logicalType: integer, logicalTypeOptions: {minimum: 5, exclusiveMaximum: 4}}", "minimum 5 is above maximum 4"),
+    ("{name: a, logicalType: integer, logicalTypeOptions: {multipleOf: 0}}", "multipleOf: 0 is not above zero"),
+    ("{name: a, logicalType: number, physicalType: DOUBLE, logicalTypeOptions: {multipleOf: 0.1}}", "multipleOf of a DOUBLE"),
+    ("{name: a, logicalType: string, logicalTypeOptions: {maxItems: 1}}", "a column of type string has no maxItems"),
+    ("{name: a, logicalType: array, logicalTypeOptions: {uniqueItems: true}}", "uniqueItems needs `items`"),
+    ("{name: a, logicalType: string, properties: [{name: b, logicalType: string}]}", "properties are for an object, and this is string"),
+    ("{name: a, logicalType: object, items: {logicalType: string}}", "items are for an array, and this is object"),
+    ("{name: a, logicalType: object, properties: [{name: b, logicalType: string}, {name: B, logicalType: date}]}", "property `B` is declared twice"),
+    ("{name: a, logicalType: object, properties: [{name: b, logicalType: string, primaryKey: true}]}", "column `a.b`: primaryKey is for columns"),
+    ("{name: a, logicalType: array, items: {logicalType: number, physicalType: money}}", "column `a[]`: physicalType is 'money'"),
+    ("{name: a, logicalType: object, logicalTypeOptions: {required: [c]}, properties: [{name: b, logicalType: string}]}", "required names `c`, which is none of its properties"),
+    ("{name: a, logicalType: string, primaryKeyPosition: 1}", "primaryKeyPosition is 1; expected 1 or more, of a primaryKey"),
+    ("{name: a, logicalType: string, quality: [{metric: invalidValues, mustBe: 0, arguments: {validValues: [null]}}]}", "null is no allowed value"),
+    ("{name: a, logicalType: string, customProperties: [{property: allowedValues, value: [x]}], quality: [{metric: invalidValues, mustBe: 0, arguments: {validValues: [x]}}]}", "listed more than once"),
     ("{name: a, logicalType: date, logicalTypeOptions: {format: QQQ}}", "format 'QQQ': 'QQQ' is not understood; known are"),
 ]  # fmt: skip
 
@@ -183,7 +219,7 @@ DOCUMENTS = [
     ({"head": HEAD.replace("DataContract", "Schema")}, 2, "`kind` is 'Schema'"),
     ({"head": HEAD + "ownr: me\n"}, 6, "`ownr` is not a known setting; remove it or correct its spelling"),
     ({"tail": "  - name: more\n    properties: []\n"}, 6, "`schema` has 2 objects; a dataset's contract has one"),
-    ({"tail": "customProperties:\n  - {property: driftPolicy, value: evolve}\n"}, 12, "driftPolicy is 'evolve'; expected `freeze` or `ignore`"),
+    ({"tail": "customProperties:\n  - {property: driftPolicy, value: grow}\n"}, 12, "driftPolicy is 'grow'; expected `freeze`, `ignore` or `evolve`"),
 ]  # fmt: skip
 
 
@@ -201,3 +237,13 @@ def test_all_problems_of_the_document_are_told_at_once(read):
     with pytest.raises(DeclarationError) as refused:
         read("{name: a, logicalType: text}", "{name: b, logicalType: string, x: 1}")
     assert [line.partition(".yaml:")[2][:2] for line in str(refused.value).splitlines()] == ["9:", "10"]
+
+
+def test_the_contract_that_the_guide_shows_is_one(tmp_path):
+    guide = (Path(__file__).resolve().parents[1] / "docs/guide/contracts.md").read_text()
+    shown = guide.split("```yaml\n")[1].split("```")[0]
+    path = tmp_path / "deliveries.odcs.yaml"
+    path.write_text(shown)
+    contract = read_contract(path)
+    assert contract.column_names == ("delivery_id", "courier", "fee", "delivered_on", "parcels")
+    assert (contract.drift, contract.null_markers, contract.older_names) == ("evolve", ("n/a",), {"driver": "courier"})

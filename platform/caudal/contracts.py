@@ -1,132 +1,41 @@
 """A dataset's contract, written once in ODCS v3.1 YAML (https://bitol-io.github.io/open-data-contract-standard/v3.1.0/).
 
 `read_contract` refuses what it does not understand, with file and line. Everything else is a view of the result: the Arrow
-schema of a part, the types of DuckDB and BigQuery, the columns of dbt sources and of Dagster's column tab.
+schema of a part, the types of DuckDB and BigQuery, the columns of dbt sources and of Dagster's column tab. What a contract may
+say is told in docs/guide/contracts.md.
 
 Types. `integer` is 64 bits wide; `number` is an exact decimal, by default of precision 38 and scale 9, unless `physicalType`
-says `DECIMAL(p,s)` or `DOUBLE`; `timestamp` has no time zone unless `logicalTypeOptions.timezone` is true; `object` and `array`
-are kept as JSON text.
+says `DECIMAL(p,s)` or `DOUBLE`; `timestamp` has no time zone unless `logicalTypeOptions.timezone` is true; an `object` with
+`properties` is a struct and an `array` with `items` a list; without, they are kept as JSON text.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from caudal.declaration import Document, read_yaml
-from caudal.formats import strptime_format
-from caudal.limits import decimal_digits, limit_value, option_problems
-from caudal.odcs import DataContract, SchemaProperty
+from caudal.columns import Column, LogicalType
+from caudal.declaration import Document, Place, read_yaml
+from caudal.odcs import DataContract
+from caudal.properties import PropertyError, column_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LogicalType = Literal["string", "integer", "number", "boolean", "date", "timestamp", "time", "object", "array"]
+__all__ = ["LINEAGE_COLUMNS", "Column", "Contract", "DriftPolicy", "LogicalType", "read_contract"]
+
 DriftPolicy = Literal["freeze", "ignore", "evolve"]
 
 #: Added to every part: the lake file, its version, the row's number in the file (from 1), and when it was loaded (UTC).
 LINEAGE_COLUMNS = {"_file": "VARCHAR", "_version": "VARCHAR", "_row": "BIGINT", "_loaded_at": "TIMESTAMP WITH TIME ZONE"}
 
-_DUCKDB = {
-    "string": "VARCHAR",
-    "integer": "BIGINT",
-    "boolean": "BOOLEAN",
-    "date": "DATE",
-    "timestamp": "TIMESTAMP",
-    "time": "TIME",
-    "object": "VARCHAR",
-    "array": "VARCHAR",
-}
-_BIGQUERY = {
-    "string": "STRING",
-    "integer": "INT64",
-    "boolean": "BOOL",
-    "date": "DATE",
-    "timestamp": "DATETIME",
-    "time": "TIME",
-    "object": "JSON",
-    "array": "JSON",
-}
-
-
-@dataclass(frozen=True)
-class Column:
-    """One declared column.
-
-    Attributes:
-        name: as it is called in the lake file and in the raw table.
-        logical_type: ODCS's name of its type.
-        precision, scale: of an exact decimal; None for a `DOUBLE` and for all that is not a number.
-        format: how text is read as a date, time or timestamp, in the letters of `strptime`; None for ISO 8601.
-        timezone: whether a timestamp carries a time zone.
-        required: a row without a value is rejected.
-        primary_key: it is part of the key.
-        allowed: the only values that are accepted; empty for no limit.
-
-    """
-
-    name: str
-    logical_type: LogicalType
-    description: str = ""
-    precision: int | None = None
-    scale: int | None = None
-    required: bool = False
-    unique: bool = False
-    primary_key: bool = False
-    format: str | None = None
-    timezone: bool = False
-    minimum: Any = None
-    maximum: Any = None
-    min_length: int | None = None
-    max_length: int | None = None
-    pattern: str | None = None
-    allowed: tuple[Any, ...] = ()
-    classification: str | None = None
-    unit: str | None = None
-
-    @property
-    def is_decimal(self) -> bool:
-        return self.precision is not None
-
-    @property
-    def duckdb_type(self) -> str:
-        if self.logical_type == "number":
-            return f"DECIMAL({self.precision},{self.scale})" if self.is_decimal else "DOUBLE"
-        if self.logical_type == "timestamp" and self.timezone:
-            return "TIMESTAMP WITH TIME ZONE"
-        return _DUCKDB[self.logical_type]
-
-    @property
-    def bigquery_type(self) -> str:
-        if self.logical_type == "number":
-            return _bigquery_number(self)
-        if self.logical_type == "timestamp" and self.timezone:
-            return "TIMESTAMP"
-        return _BIGQUERY[self.logical_type]
-
-    @property
-    def arrow_type(self) -> pa.DataType:
-        import pyarrow as pa
-
-        match self.logical_type:
-            case "integer":
-                return pa.int64()
-            case "number":
-                return pa.decimal128(self.precision, self.scale) if self.precision is not None else pa.float64()
-            case "boolean":
-                return pa.bool_()
-            case "date":
-                return pa.date32()
-            case "timestamp":
-                return pa.timestamp("us", tz="UTC" if self.timezone else None)
-            case "time":
-                return pa.time64("us")
-            case _:
-                return pa.string()
+#: What of a property decides nothing about how rows are read and typed.
+_TOLD_ONLY = ("description", "classification", "unique", "primaryKey", "primaryKeyPosition")
 
 
 @dataclass(frozen=True)
@@ -138,6 +47,7 @@ class Contract:
         columns: in the order of the raw table.
         drift: what to do with a column more or less: `freeze` quarantines the file; `ignore` leaves out a column that is not
             declared and fills an absent optional one with nulls; `evolve` adds it to the raw table, and does the latter.
+        null_markers: texts that stand for no value in every column. (The columns' own have them too.)
 
     """
 
@@ -150,6 +60,7 @@ class Contract:
     columns: tuple[Column, ...]
     drift: DriftPolicy = "freeze"
     tags: tuple[str, ...] = field(default=())
+    null_markers: tuple[str, ...] = ()
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -157,28 +68,42 @@ class Contract:
 
     @property
     def primary_key(self) -> tuple[str, ...]:
-        return tuple(column.name for column in self.columns if column.primary_key)
+        """The key's columns, in the order of their positions, or of the columns where the contract gives none."""
+        return tuple(c.name for c in sorted((c for c in self.columns if c.primary_key), key=lambda c: c.key_position or 0))
+
+    @cached_property
+    def older_names(self) -> Mapping[str, str]:
+        """The column's name now, by each name that it had before."""
+        return {older: column.name for column in self.columns for older in column.renamed_from}
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short hash of all that decides how rows are read and typed."""
-        told = [replace(c, description="", classification=None, unit=None) for c in self.columns]
-        return hashlib.sha256(repr((told, self.drift)).encode()).hexdigest()[:16]
+        """A short hash of all that decides how rows are read and typed; the same in every process and on every machine."""
+        from caudal.declaring import property_of
+
+        told = [_deciding(property_of(column)) for column in self.columns]
+        return hashlib.sha256(json.dumps([told, self.drift], sort_keys=True).encode()).hexdigest()[:16]
 
     def with_columns(self, columns: Iterable[Column]) -> Contract:
-        """The contract with `columns` at its end, nullable; without those that it has."""
-        known = {name.lower() for name in self.column_names}
-        new = (replace(c, required=False, unique=False, primary_key=False) for c in columns if c.name.lower() not in known)
+        """The contract with `columns` at its end, nullable; without those that it has, or the platform adds."""
+        known = {name.lower() for name in self.column_names} | set(LINEAGE_COLUMNS)
+        nullable = {"required": False, "unique": False, "primary_key": False, "key_position": None}
+        new = []
+        for column in columns:
+            if column.name.lower() not in known:
+                known.add(column.name.lower())
+                markers = () if column.logical_type in ("object", "array") else self.null_markers
+                own = tuple(dict.fromkeys((*column.null_markers, *markers)))
+                new.append(replace(column, null_markers=own, **nullable))
         return replace(self, columns=(*self.columns, *new))
 
     def arrow_schema(self) -> pa.Schema:
         """The schema of a part: the declared columns, then `LINEAGE_COLUMNS`."""
         import pyarrow as pa
 
-        fields = [pa.field(c.name, c.arrow_type, nullable=not c.required) for c in self.columns]
         return pa.schema(
             [
-                *(f.with_nullable(True) for f in fields),
+                *(pa.field(c.name, c.arrow_type) for c in self.columns),
                 pa.field("_file", pa.string()),
                 pa.field("_version", pa.string()),
                 pa.field("_row", pa.int64()),
@@ -201,6 +126,7 @@ def read_contract(path: Path) -> Contract:
     table = declared.schema_[0]
     if not table.properties:
         raise document.error(("schema", 0), "`schema.0.properties` is empty; declare at least one column")
+    markers = _null_markers(declared, document)
     columns, seen = [], set()
     for index, declared_column in enumerate(table.properties):
         place = ("schema", 0, "properties", index)
@@ -210,7 +136,12 @@ def read_contract(path: Path) -> Contract:
         if lowered in LINEAGE_COLUMNS:
             raise document.error(place, f"column `{declared_column.name}`: the platform adds a column of this name; rename it")
         seen.add(lowered)
-        columns.append(_column(declared_column, document, place))
+        try:
+            columns.append(column_of(declared_column, markers))
+        except PropertyError as bad:
+            raise document.error((*place, *bad.place), str(bad)) from None
+    _check_older_names(columns, document)
+    _check_key(columns, document)
     return Contract(
         path=path,
         id=declared.id,
@@ -221,88 +152,59 @@ def read_contract(path: Path) -> Contract:
         columns=tuple(columns),
         drift=_drift(declared, document),
         tags=tuple(declared.tags or ()),
+        null_markers=markers,
     )
+
+
+def _custom(declared: DataContract, name: str) -> tuple[Any, Place]:
+    """The value of the contract's custom property and its place; None without it."""
+    for index, custom in enumerate(declared.customProperties or ()):
+        if custom.property == name:
+            return custom.value, ("customProperties", index, "value")
+    return None, ()
 
 
 def _drift(declared: DataContract, document: Document) -> DriftPolicy:
-    for index, custom in enumerate(declared.customProperties or ()):
-        if custom.property == "driftPolicy":
-            if custom.value not in get_args(DriftPolicy):
-                place = ("customProperties", index, "value")
-                raise document.error(place, f"driftPolicy is {custom.value!r}; expected `freeze`, `ignore` or `evolve`")
-            return custom.value
-    return "freeze"
+    value, place = _custom(declared, "driftPolicy")
+    if place and value not in get_args(DriftPolicy):
+        raise document.error(place, f"driftPolicy is {value!r}; expected `freeze`, `ignore` or `evolve`")
+    return value or "freeze"
 
 
-def _column(declared: SchemaProperty, document: Document, place: tuple[str | int, ...]) -> Column:
-    options, option_place = declared.logicalTypeOptions, (*place, "logicalTypeOptions")
-    precision = scale = None
-    if declared.logicalType == "number":
-        try:
-            precision, scale = decimal_digits(declared.physicalType)
-        except ValueError as bad:
-            raise document.error((*place, "physicalType"), f"column `{declared.name}`: {bad}") from None
-    for name, problem in option_problems(options, declared.logicalType):
-        raise document.error((*option_place, name), f"column `{declared.name}`: {problem}")
+def _null_markers(declared: DataContract, document: Document) -> tuple[str, ...]:
+    value, place = _custom(declared, "nullMarkers")
+    if place and not (isinstance(value, list) and value and all(isinstance(v, str) for v in value)):
+        raise document.error(place, f"nullMarkers is {value!r}; expected a list of texts, each in quotes")
+    return tuple(dict.fromkeys(value or ()))
 
-    def limit(value: Any, where: tuple[str | int, ...]) -> Any:
-        try:
-            return None if value is None else limit_value(value, declared.logicalType, timezone=options.timezone)
-        except ValueError as bad:
-            raise document.error(where, f"column `{declared.name}`: {where[-1]}: {bad}") from None
 
-    minimum, maximum = (limit(getattr(options, name), (*option_place, name)) for name in ("minimum", "maximum"))
-    if minimum is not None and maximum is not None and minimum > maximum:
-        raise document.error(
-            (*option_place, "minimum"), f"column `{declared.name}`: minimum {minimum} is above maximum {maximum}"
+def _check_older_names(columns: list[Column], document: Document) -> None:
+    taken = {column.name.lower() for column in columns} | set(LINEAGE_COLUMNS)
+    for index, column in enumerate(columns):
+        for older in column.renamed_from:
+            if older.strip().lower() in taken or older != older.strip() or not older:
+                place = ("schema", 0, "properties", index)
+                problem = f"column `{column.name}`: renamedFrom has {older!r}, which is no name, or one of another column"
+                raise document.error(place, problem)
+            taken.add(older.lower())
+
+
+def _check_key(columns: list[Column], document: Document) -> None:
+    positions = [(index, c.key_position) for index, c in enumerate(columns) if c.primary_key]
+    given = [position for _, position in positions if position is not None]
+    if given and (len(given) < len(positions) or len(set(given)) < len(given)):
+        problem = (
+            f"primaryKeyPosition: the key's columns have {[p for _, p in positions]}; expected a position of its own for each"
         )
-    return Column(
-        name=declared.name,
-        logical_type=declared.logicalType,
-        description=(declared.description or "").strip(),
-        precision=precision,
-        scale=scale,
-        required=declared.required or declared.primaryKey,
-        unique=declared.unique,
-        primary_key=declared.primaryKey,
-        format=_format(declared, document, (*option_place, "format")),
-        timezone=options.timezone,
-        minimum=minimum,
-        maximum=maximum,
-        min_length=options.minLength,
-        max_length=options.maxLength,
-        pattern=options.pattern,
-        allowed=tuple(limit(value, where) for value, where in _allowed(declared, document, place)),
-        classification=declared.classification,
-        unit=declared.custom("unit"),
-    )
+        raise document.error(("schema", 0, "properties", positions[-1][0]), problem)
 
 
-def _format(declared: SchemaProperty, document: Document, place: tuple[str | int, ...]) -> str | None:
-    """The format of a date, time or timestamp. A string's format says what people may expect in it, and is not checked."""
-    options = declared.logicalTypeOptions
-    if options.format is None or declared.logicalType == "string":
-        return None
-    try:
-        return strptime_format(options.format, declared.logicalType, timezone=options.timezone)
-    except ValueError as bad:
-        raise document.error(place, f"column `{declared.name}`: format {options.format!r}: {bad}") from None
-
-
-def _allowed(
-    declared: SchemaProperty, document: Document, place: tuple[str | int, ...]
-) -> Iterator[tuple[Any, tuple[str | int, ...]]]:
-    """The values of the custom property `allowedValues`, each with its place."""
-    for index, custom in enumerate(declared.customProperties):
-        if custom.property == "allowedValues":
-            where = (*place, "customProperties", index, "value")
-            if not isinstance(custom.value, list) or not custom.value:
-                raise document.error(where, f"column `{declared.name}`: allowedValues is {custom.value!r}; expected a list")
-            yield from ((value, where) for value in custom.value)
-
-
-def _bigquery_number(column: Column) -> str:
-    if column.precision is None or column.scale is None:
-        return "FLOAT64"
-    fits_numeric = column.scale <= 9 and column.precision - column.scale <= 29
-    return f"{'NUMERIC' if fits_numeric else 'BIGNUMERIC'}({column.precision}, {column.scale})"
+def _deciding(told: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: value for name, value in told.items() if name not in _TOLD_ONLY}
+    if "customProperties" in found:
+        found["customProperties"] = [c for c in found["customProperties"] if c["property"] != "unit"]
+    if "properties" in found:
+        found["properties"] = [_deciding(inner) for inner in found["properties"]]
+    if "items" in found:
+        found["items"] = _deciding(found["items"])
+    return found

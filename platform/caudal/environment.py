@@ -7,6 +7,9 @@ The only module that reads environment variables, and it connects to nothing. Se
 | `CAUDAL_ENV` | engines: `local` | `local` |
 | `CAUDAL_ROOT` | the checkout: `workspace.yaml`, `dbt/`, `deploy/` | the nearest folder upwards with a `workspace.yaml` |
 | `CAUDAL_DATA` | the folder of all data, one folder a company below it | `<root>/data` |
+| `CAUDAL_LAKE` | the lake: a folder, `gs://`, `s3://` or `webhdfs://`; `{company}` is filled in | `<data>/<company>/lake` |
+| `CAUDAL_LAKE_NOTIFICATIONS` | a Pub/Sub subscription to the lake's bucket: `projects/<project>/subscriptions/<name>` | none |
+| `CAUDAL_SHARD_POD` | a pod's spec in YAML: shards of much work are normalized in such pods, not in processes | none |
 | `CAUDAL_COMPANY` | the company that the command line speaks of | the only code location, else `shop` |
 """
 
@@ -32,6 +35,9 @@ class Environment:
         company: the company, which is also the name of its code location.
         root: the checkout.
         data: the folder that holds every company's data and Dagster's own.
+        shard_pod: what `CAUDAL_SHARD_POD` names: image, and volumes that hold `data` where this process has it.
+        lake_elsewhere: what `CAUDAL_LAKE` says, None if the lake is the folder below `data`.
+        lake_notifications: what `CAUDAL_LAKE_NOTIFICATIONS` says, for `caudal.store.notifications`; `{company}` is filled in.
 
     """
 
@@ -39,6 +45,9 @@ class Environment:
     company: str
     root: Path
     data: Path
+    lake_elsewhere: str | None = None
+    lake_notifications: str | None = None
+    shard_pod: Path | None = None
 
     @classmethod
     def current(cls, company: str | None = None) -> Environment:
@@ -53,13 +62,17 @@ class Environment:
             raise UnknownEnvironment(
                 f"CAUDAL_ENV is {name!r}; expected one of: {', '.join(ENVIRONMENTS)}. Unset it to run on this machine."
             )
+        company = company or os.environ.get("CAUDAL_COMPANY", "shop")
         root = Path(os.environ["CAUDAL_ROOT"]) if "CAUDAL_ROOT" in os.environ else _checkout()
         data = Path(os.environ["CAUDAL_DATA"]) if "CAUDAL_DATA" in os.environ else root / "data"
         return cls(
             name=name,
-            company=company or os.environ.get("CAUDAL_COMPANY", "shop"),
+            company=company,
             root=root.resolve(),
             data=data.resolve(),
+            lake_elsewhere=os.environ.get("CAUDAL_LAKE") or None,
+            lake_notifications=os.environ.get("CAUDAL_LAKE_NOTIFICATIONS", "").replace("{company}", company) or None,
+            shard_pod=Path(os.environ["CAUDAL_SHARD_POD"]) if os.environ.get("CAUDAL_SHARD_POD") else None,
         )
 
     @classmethod
@@ -74,8 +87,16 @@ class Environment:
 
     @property
     def lake(self) -> Path:
-        """Lake files, `<source>/<dataset>/...`."""
+        """The lake's folder on this machine: lake files, `<source>/<dataset>/...`, unless `lake_url` names another place."""
         return self.home / "lake"
+
+    @property
+    def lake_url(self) -> str:
+        """Where the lake is, for `caudal.store.open_store`. Holds no secret: credentials come from each cloud's own chain."""
+        if self.lake_elsewhere is None:
+            return str(self.lake)
+        url = self.lake_elsewhere.replace("{company}", self.company)
+        return url if "://" in url else str(Path(url).resolve())
 
     @property
     def sources(self) -> Path:

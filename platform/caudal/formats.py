@@ -1,4 +1,4 @@
-"""How dates and times are written, where a contract says so: `strptime` directives, each with exactly what it accepts.
+"""How dates, times and durations are written, where a contract says so: `strptime` directives with exactly what each accepts.
 
 ODCS gives formats in the letters of java.time.format.DateTimeFormatter; `%` directives are accepted too. A format must say
 all that its column holds, so that nothing is guessed: no date without a year, no hour of twelve without am or pm, a time zone
@@ -8,6 +8,8 @@ if and only if the column has one. Month names are English. Two-digit years are 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from typing import Any
 
 _JAVA = {
     "yyyy": "%Y", "uuuu": "%Y", "yy": "%y", "MMMM": "%B", "MMM": "%b", "MM": "%m", "M": "%-m", "dd": "%d", "d": "%-d",
@@ -29,6 +31,57 @@ _YEAR, _MONTH, _DAY = ("%Y", "%y"), ("%m", "%-m", "%b", "%B"), ("%d", "%-d")
 _HOUR, _TWELVE_HOURS, _AM_PM = ("%H", "%-H"), ("%I", "%-I"), ("%p",)
 _DATE_PARTS = (*_YEAR, *_MONTH, *_DAY, "%j")
 _TIME_PARTS = (*_HOUR, *_TWELVE_HOURS, *_AM_PM, "%M", "%-M", "%S", "%-S", "%f", "%g", "%z")
+
+
+#: How many digits the first part of a duration may have: more than any that counts.
+_LONGEST = 9
+
+_DURATIONS = {"h:mm:ss": ("hours", "minutes", "seconds"), "h:mm": ("hours", "minutes"), "m:ss": ("minutes", "seconds")}
+_SECONDS = {"hours": 3600, "minutes": 60, "seconds": 1}
+
+
+@dataclass(frozen=True)
+class Duration:
+    """How a length of time is written, of any number of hours, and in which unit it is kept as an integer.
+
+    Attributes:
+        format: `h:mm:ss`, `h:mm` or `m:ss`.
+        unit: `seconds` or `minutes`. A text that is no whole number of them is refused.
+
+    """
+
+    format: str
+    unit: str
+
+    @property
+    def accepted(self) -> str:
+        """A regular expression (RE2) of the texts that are durations."""
+        return f"-?[0-9]{{1,{_LONGEST}}}" + ":[0-5][0-9]" * (len(_DURATIONS[self.format]) - 1)
+
+    @property
+    def unit_seconds(self) -> int:
+        return _SECONDS[self.unit]
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """How many seconds each part of the text counts."""
+        return tuple(_SECONDS[part] for part in _DURATIONS[self.format])
+
+
+def duration(declared: Any) -> Duration:
+    """The duration that a contract declares.
+
+    Raises:
+        ValueError: what is wrong with it.
+
+    """
+    known = declared if isinstance(declared, dict) and declared.keys() == {"format", "unit"} else {}
+    if known.get("format") not in _DURATIONS or known.get("unit") not in ("seconds", "minutes"):
+        raise ValueError(
+            f"it is {declared!r}; expected a format ({', '.join(f'`{f}`' for f in _DURATIONS)}) and a unit "
+            "(`seconds`, `minutes`), such as {format: 'h:mm:ss', unit: seconds}"
+        )
+    return Duration(**known)
 
 
 def strptime_format(given: str, logical_type: str, *, timezone: bool = False) -> str:
@@ -90,7 +143,10 @@ def _problem(directives: list[str], logical_type: str, translated: str, *, timez
     if logical_type != "date" and not has(*_HOUR, *_TWELVE_HOURS):
         return "it does not hold an hour; it would be guessed"
     if has(*_TWELVE_HOURS) != has(*_AM_PM):
-        return "an hour of twelve and am or pm (%I and %p, `hh` and `a`) need each other"
+        return (
+            "an hour of twelve and am or pm (%I and %p, `hh` and `a`) need each other; an hour of the whole day is %H, `HH` "
+            "or without a leading zero `H`"
+        )
     if has("%f", "%g") and not has("%S", "%-S"):
         return "it holds fractions of a second without the seconds"
     if has("%z") != timezone:

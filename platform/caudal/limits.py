@@ -11,15 +11,22 @@ from typing import Any
 
 from caudal.odcs import LogicalTypeOptions
 
+_RANGE = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+
 #: Which options a type has.
 _OPTIONS = {
     "string": {"format", "minLength", "maxLength", "pattern"},
-    "integer": {"minimum", "maximum"},
-    "number": {"minimum", "maximum"},
-    "date": {"format", "minimum", "maximum"},
-    "time": {"format", "minimum", "maximum"},
-    "timestamp": {"format", "minimum", "maximum", "timezone"},
+    "integer": {"format", "multipleOf", *_RANGE},
+    "number": {"format", "multipleOf", *_RANGE},
+    "date": {"format", *_RANGE},
+    "time": {"format", *_RANGE},
+    "timestamp": {"format", "timezone", *_RANGE},
+    "object": {"required"},
+    "array": {"minItems", "maxItems", "uniqueItems"},
 }
+
+#: The widths of integers that 64 bits hold, as the standard names them: `i32` and so on.
+_WIDTH = re.compile("i(8|16|32|64)|u(8|16|32)")
 
 #: What Python's regular expressions know and RE2, which finds in linear time and checks the values, does not.
 _NOT_RE2 = re.compile(r"\(\?(?:=|!|<=|<!|>|P=|\()|\\[1-9]|[*+?}]\+|\\Z")
@@ -47,12 +54,41 @@ def option_problems(options: LogicalTypeOptions, logical_type: str) -> Iterator[
     """Yield the name of each option that cannot be followed, and why."""
     for name in sorted(options.model_fields_set - _OPTIONS.get(logical_type, set())):
         yield name, f"a column of type {logical_type} has no {name}"
-    for name in ("minLength", "maxLength"):
+    for name in ("minLength", "maxLength", "minItems", "maxItems"):
         value = getattr(options, name)
         if value is not None and value < 0:
             yield name, f"{name} is {value}; expected 0 or more"
     if options.pattern is not None and (why := _pattern_problem(options.pattern)):
         yield "pattern", why
+
+
+def integer_range(width: str | None) -> tuple[int | None, int | None]:
+    """The smallest and the largest integer of a width such as `i32` or `u8`.
+
+    Raises:
+        ValueError: it is none that a 64-bit integer holds.
+
+    """
+    if width is None or width == "i64":
+        return None, None
+    found = _WIDTH.fullmatch(width)
+    if found is None:
+        raise ValueError(f"format is {width!r}; expected i8, i16, i32, i64, u8, u16 or u32")
+    bits = int(width[1:])
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if found[1] else (0, 2**bits - 1)
+
+
+def step(value: Any, logical_type: str) -> Any:
+    """What values must be a multiple of.
+
+    Raises:
+        ValueError: it is no value of the type, or not above zero.
+
+    """
+    given = limit_value(value, logical_type)
+    if given <= 0:
+        raise ValueError(f"{given} is not above zero")
+    return given
 
 
 def _pattern_problem(pattern: str) -> str | None:

@@ -28,16 +28,22 @@ class LogicalTypeOptions(_Strict):
     format: str | None = None
     minimum: Any = None
     maximum: Any = None
+    exclusiveMinimum: Any = None
+    exclusiveMaximum: Any = None
+    multipleOf: Any = None
     minLength: int | None = None
     maxLength: int | None = None
     pattern: str | None = None
+    minItems: int | None = None
+    maxItems: int | None = None
+    uniqueItems: bool = False
+    required: list[str] = []
     timezone: bool = False
 
 
-class SchemaProperty(_Strict):
-    """A column."""
+class _BaseProperty(_Strict):
+    """What a column, a property of an object, and the items of an array have in common."""
 
-    name: str = Field(min_length=1)
     logicalType: Literal[LOGICAL_TYPES]  # ty: ignore[invalid-type-form]
     physicalType: str | None = None
     logicalTypeOptions: LogicalTypeOptions = LogicalTypeOptions()
@@ -56,11 +62,11 @@ class SchemaProperty(_Strict):
     criticalDataElement: Any = None
     partitioned: Any = None
     partitionKeyPosition: Any = None
-    quality: Any = None
+    quality: list[Any] | None = None
     relationships: Any = None
     authoritativeDefinitions: Any = None
-    items: Any = None
-    properties: Any = None
+    items: SchemaItem | None = None
+    properties: list[SchemaProperty] | None = None
     transformSourceObjects: Any = None
     transformLogic: Any = None
     transformDescription: Any = None
@@ -69,6 +75,18 @@ class SchemaProperty(_Strict):
     def custom(self, name: str) -> Any:
         """The value of the custom property `name`, or None."""
         return next((c.value for c in self.customProperties if c.property == name), None)
+
+
+class SchemaItem(_BaseProperty):
+    """What each item of an array is."""
+
+    name: str = "items"
+
+
+class SchemaProperty(_BaseProperty):
+    """A column, or a property of an object."""
+
+    name: str = Field(min_length=1)
 
 
 class SchemaObject(_Strict):

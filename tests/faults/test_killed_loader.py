@@ -1,4 +1,4 @@
-"""kill -9 of loaders at random instants while files are dropped, changed and deleted: every row is there exactly once."""
+"""kill -9 at random instants of landing, normalizing, loading, replacing, compacting and deleting: every row is there exactly once."""
 
 import os
 import random
@@ -13,47 +13,80 @@ from deltalake import DeltaTable
 
 from caudal.lake.ledger import Ledger
 from caudal.store import write_atomically
+from tests.faults.messages import message, rows_of
 
-LOADER = Path(__file__).with_name("loader.py")
+ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("CAUDAL_FAULTS", "40"))
+CHECK_EVERY = 25
+ROLES = ("load", "load", "load", "spread", "keep", "land")
+EVOLVING = "\ncustomProperties: [{property: driftPolicy, value: evolve}]\n"
 
 
-def start(env, contract, *more):
-    """A loader that has imported what it needs and begins to load."""
-    command = [sys.executable, LOADER, env.data, contract, *more]
-    loader = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert loader.stdout is not None
-    assert loader.stdout.readline() == "ready\n"
-    return loader
+def start(role, env, contract):
+    """A process that has imported what it needs and begins its work."""
+    command = [sys.executable, "-m", "tests.faults.loader", role, env.data, contract]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
 
 
-def test_every_row_is_there_exactly_once_however_often_loaders_are_killed(env, declare):
-    dataset = declare()
-    chance = random.Random(7)
-    folder = env.lake / "stall" / "sales"
-    content: dict[str, list[str]] = {}
-    for kill in range(KILLS):
-        loaders = [start(env, dataset.contract.path) for _ in range(chance.choice([1, 1, 2]))]
-        deadline = time.monotonic() + chance.random() * 1.2
-        while time.monotonic() < deadline:
-            name = f"{chance.randrange(12)}.csv"
-            if name in content and chance.random() < 0.25:
-                (folder / name).unlink()
-                del content[name]
-            else:
-                content[name] = [f"{name}-{kill}-{n},{n},1.50" for n in range(chance.randrange(4))]
-                with write_atomically(folder / name) as temporary:
-                    temporary.write_text("\n".join(["item,units,amount", *content[name]]) + "\n")
-            time.sleep(0.02)
-        for loader in loaders:
-            loader.send_signal(signal.SIGKILL)
-            loader.wait(timeout=10)
-    assert start(env, dataset.contract.path, "once").wait(timeout=120) == 0
+def end(process):
+    if process.poll() is not None:
+        error = process.stderr.read()
+        assert process.returncode == 0, error
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=10)
+    process.stderr.close()
+    process.stdout.close()
 
+
+def check(env, dataset):
+    """Load what is left, without kills; then the raw table and the rejects are what the lake holds."""
+    last = start("once", env, dataset.contract.path)
+    _, error = last.communicate(timeout=120)
+    assert last.returncode == 0, error
+    expected, rejected = Counter(), 0
+    files = [f for f in (env.lake / "stall/sales").iterdir() if not f.name.startswith(".")]
+    for file in files:
+        good, bad = rows_of(file)
+        expected.update(good)
+        rejected += bad
     rows = DeltaTable(env.raw / dataset.table).to_pyarrow_table().to_pylist()
-    expected = Counter(line.split(",")[0] for lines in content.values() for line in lines)
-    assert Counter(r["item"] for r in rows) == expected
-    totals = Ledger(env.state / "ledger.db").totals(dataset.id)
-    assert totals.rows_read == totals.rows_loaded + totals.rows_rejected == len(rows)
-    assert totals.files.get("pending", 0) == 0
-    assert totals.files.get("loaded", 0) == len(content)
+    found = Counter((r["_file"].rsplit("/", 1)[1], r["item"], r.get("colour")) for r in rows)
+    assert found == expected, (found - expected, expected - found)
+    refused = DeltaTable(env.quarantine / dataset.table).to_pyarrow_table().to_pylist()
+    assert sum(r["_row"] is not None for r in refused) == rejected
+    ledger = Ledger(env.state / "ledger.db")
+    totals = ledger.totals(dataset.id)
+    assert totals.rows_read == totals.rows_loaded + totals.rows_rejected
+    assert totals.rows_loaded == len(rows)
+    assert totals.files.get("pending", 0) + totals.files.get("loading", 0) == 0
+    assert totals.files.get("loaded", 0) + totals.files.get("quarantined", 0) == len(files)
+    return len(rows)
+
+
+def test_every_row_is_there_exactly_once_whatever_is_killed_when(env, declare, request):
+    from tests.conftest import SALES_CONTRACT
+
+    dataset = declare(SALES_CONTRACT + EVOLVING, path="*", on_delete="remove")
+    chance = random.Random(int(os.environ.get("CAUDAL_SEED", "7")))
+    folder = env.lake / "stall/sales"
+    rows = 0
+    for kill in range(1, KILLS + 1):
+        roles = [chance.choice(ROLES) for _ in range(chance.choice([1, 1, 2, 3]))]
+        processes = [start(role, env, dataset.contract.path) for role in roles]
+        deadline = time.monotonic() + chance.random() * 1.5
+        while time.monotonic() < deadline:
+            name, content = message(chance, 12)
+            if chance.random() < 0.25:
+                (folder / name).unlink(missing_ok=True)
+            else:
+                with write_atomically(folder / name) as temporary:
+                    temporary.write_bytes(content)
+            time.sleep(0.03)
+        for process in processes:
+            end(process)
+        if kill % CHECK_EVERY == 0 or kill == KILLS:
+            rows = check(env, dataset)
+    print(f"\n{KILLS} kills, {rows} rows at the end, 0 lost, 0 doubled")

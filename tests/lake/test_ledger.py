@@ -1,9 +1,13 @@
 """The ledger: what is new, who has it, and that nothing is forgotten or taken twice."""
 
+import sqlite3
+from dataclasses import replace
+
 import pytest
 
 from caudal.lake.ledger import Ledger
-from caudal.lake.records import Outcome
+from caudal.lake.ledger_database import UnknownLedger
+from caudal.lake.records import Outcome, Repair, Unfinished
 from caudal.store import LakeObject, list_objects
 
 
@@ -101,7 +105,7 @@ def test_claimed_files_are_not_claimed_twice_and_an_abandoned_batch_is_pending_a
     assert [len(first.files), len(second.files)] == [1, 1]
     assert ledger.claim(dataset, "r", 10) is None
     ledger.abandon(first.number)
-    assert ledger.unfinished(dataset) == [(second.number, False)]
+    assert ledger.unfinished(dataset.id) == [Unfinished(second.number, prepared=False)]
     assert states(ledger, dataset) == {"a.csv": "pending", "b.csv": "loading"}
 
 
@@ -111,7 +115,7 @@ def test_a_prepared_batch_survives_its_loader(ledger, declare, env):
     batch = ledger.claim(dataset, "r", 10)
     ledger.prepare(batch, [Outcome("stall/sales/a.csv", 3, 2, 1)])
     again = Ledger(env.state / "ledger.db")
-    assert again.unfinished(dataset) == [(batch.number, True)]
+    assert again.unfinished(dataset.id) == [Unfinished(batch.number, prepared=True)]
     again.finish(batch.number)
     assert again.totals(dataset.id).rows_rejected == 1
 
@@ -133,7 +137,7 @@ def test_asking_again_makes_only_the_named_partitions_pending(ledger, declare):
     dataset = declare(partition_by="file")
     ledger.see(dataset, [obj("a.csv"), obj("b.csv")])
     load_all(ledger, dataset)
-    assert ledger.ask_again(dataset, ["b.csv"]) == 1
+    assert ledger.ask_again(dataset.id, partitions=["b.csv"]) == 1
     assert states(ledger, dataset) == {"a.csv": "loaded", "b.csv": "pending"}
 
 
@@ -143,3 +147,116 @@ def test_unfinished_uploads_and_hidden_files_are_not_listed(env, drop):
         (env.lake / "stall/sales" / name).write_text("x")
     assert [o.path for o in list_objects(env.lake, "stall/sales")] == ["stall/sales/a.csv"]
     assert list(list_objects(env.lake, "nobody")) == []
+
+
+def with_drift(dataset, drift):
+    return replace(dataset, contract=replace(dataset.contract, drift=drift))
+
+
+def finish_with(ledger, dataset, *outcomes):
+    batch = ledger.claim(dataset, "r", 100)
+    assert ledger.prepare(batch, outcomes, dataset.fingerprint)
+    ledger.finish(batch.number)
+
+
+def test_a_quarantined_file_is_pending_again_when_its_contract_changes_and_only_then(ledger, declare):
+    dataset = declare()
+    ledger.see(dataset, [obj("a.csv")])
+    finish_with(ledger, dataset, Outcome("stall/sales/a.csv", unreadable="a column more"))
+    before = ledger.see(dataset, [obj("a.csv")])
+    after = ledger.see(with_drift(dataset, "ignore"), [obj("a.csv")])
+    assert (before.pending, before.retried) == (0, 0)
+    assert (after.pending, after.retried) == (1, 1)
+    assert after.sequence > before.sequence
+
+
+def test_a_file_with_rejected_rows_is_pending_again_when_its_contract_changes(ledger, declare):
+    dataset = declare()
+    ledger.see(dataset, [obj("a.csv"), obj("b.csv")])
+    finish_with(ledger, dataset, Outcome("stall/sales/a.csv", 3, 2, 1), Outcome("stall/sales/b.csv", 3, 3, 0))
+    ledger.see(with_drift(dataset, "ignore"), [obj("a.csv"), obj("b.csv")])
+    assert states(ledger, dataset) == {"a.csv": "pending", "b.csv": "loaded"}
+
+
+def test_a_file_that_was_refused_for_its_name_is_pending_when_the_declared_path_admits_it(ledger, declare):
+    dataset = declare()
+    ledger.see(dataset, [obj("a.txt"), obj("a.pdf")])
+    ledger.see(replace(dataset, path="*.[ct][sx][vt]"), [obj("a.txt"), obj("a.pdf")])
+    assert states(ledger, dataset) == {"a.txt": "pending", "a.pdf": "quarantined"}
+
+
+def test_a_note_of_what_changed_does_what_a_whole_listing_would(ledger, declare):
+    dataset = declare(on_delete="remove")
+    ledger.see(dataset, [obj("a.csv"), obj("b.csv"), obj("c.csv")])
+    load_all(ledger, dataset)
+    seen = ledger.note(
+        dataset, [obj("a.csv", "2-2"), obj("b.csv"), obj("new.csv")], ["stall/sales/c.csv", "stall/sales/none.csv"]
+    )
+    assert (seen.new, seen.changed, seen.deleted, seen.pending) == (1, 1, 1, 3)
+    assert states(ledger, dataset) == {"a.csv": "pending", "b.csv": "loaded", "c.csv": "pending", "new.csv": "pending"}
+
+
+def test_only_a_file_that_is_gone_from_the_lake_can_be_forgotten_and_then_leaves_no_trace(ledger, declare):
+    dataset = declare()
+    ledger.see(dataset, [obj("a.csv"), obj("b.csv")])
+    load_all(ledger, dataset)
+    ledger.see(dataset, [obj("b.csv")])
+    assert ledger.forget(dataset.id, ["stall/sales/a.csv", "stall/sales/b.csv"]) == 1
+    assert load_all(ledger, dataset) == ["stall/sales/a.csv"]
+    assert states(ledger, dataset) == {"b.csv": "loaded"}
+
+
+def test_a_copy_is_admitted_when_what_it_copies_is_no_longer_loaded(ledger, declare):
+    dataset = declare(on_delete="remove")
+    ledger.see(dataset, [obj("a.csv"), obj("b.csv")])
+    copy = Outcome("stall/sales/b.csv", unreadable="a copy", content="c", copy_of="stall/sales/a.csv")
+    finish_with(ledger, dataset, Outcome("stall/sales/a.csv", 1, 1, content="c"), copy)
+    assert ledger.live_copies(dataset.id, {"stall/sales/x.csv": "c", "stall/sales/a.csv": "c"}) == {
+        "stall/sales/x.csv": "stall/sales/a.csv"
+    }
+    ledger.see(dataset, [obj("b.csv")])
+    load_all(ledger, dataset)
+    assert states(ledger, dataset) == {"a.csv": "deleted", "b.csv": "pending"}
+
+
+def test_a_batch_that_somebody_has_given_up_cannot_be_prepared(ledger, declare):
+    dataset = declare()
+    ledger.see(dataset, [obj("a.csv")])
+    batch = ledger.claim(dataset, "r", 10)
+    ledger.abandon(batch.number)
+    assert not ledger.prepare(batch, [Outcome("stall/sales/a.csv", 1, 1)])
+    assert states(ledger, dataset) == {"a.csv": "pending"}
+
+
+def test_a_repair_asks_for_its_file_again(ledger, declare):
+    dataset = declare()
+    ledger.see(dataset, [obj("a.csv"), obj("b.csv")])
+    load_all(ledger, dataset)
+    repair = Repair("stall/sales/a.csv", "1-1", "stall/sales/a.csv", 2, '{"item":"x"}')
+    assert ledger.repair(dataset.id, [repair]) == 1
+    assert ledger.repairs(dataset.id) == [repair]
+    assert states(ledger, dataset) == {"a.csv": "pending", "b.csv": "loaded"}
+
+
+def test_the_ledger_of_a_newer_platform_is_refused_and_left_alone(env):
+    path = env.state / "ledger.db"
+    Ledger(path)
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(UnknownLedger, match="has version 99"):
+        Ledger(path)
+
+
+def test_the_ledger_of_an_older_platform_is_brought_up_to_date_and_keeps_its_files(env, declare):
+    from caudal.lake import ledger_database
+
+    path = env.state / "ledger.db"
+    path.parent.mkdir(parents=True)
+    with sqlite3.connect(path) as db:
+        db.executescript(ledger_database._STEPS[0])
+        db.execute("INSERT INTO ledger VALUES ('old', 7)")
+        db.execute(
+            "INSERT INTO file (dataset, path, version, size_bytes, state, seen_at) VALUES ('stall/sales','p','1',1,'loaded','')"
+        )
+    ledger = Ledger(path)
+    assert (ledger.id, [f.path for f in ledger.files("stall/sales")]) == ("old", ["p"])

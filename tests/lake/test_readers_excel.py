@@ -12,7 +12,8 @@ import pytest
 
 from caudal.lake.dataset import ExcelOptions
 from caudal.lake.readers.biff import COMPOUND_FILE
-from caudal.lake.readers.excel_errors import error_cells
+from caudal.lake.readers.excel_cells import ERROR
+from caudal.lake.readers.excel_faults import faults_of
 from caudal.lake.readers.rows import Unreadable
 
 MONEY = {"name": "m", "logicalType": "number", "physicalType": "DECIMAL(10,2)"}
@@ -153,7 +154,11 @@ def test_a_value_under_no_column_name_is_not_lost_in_silence(contract_of, take):
 
 
 SHEETS = [
-    ({"a": [["x"]], "b": [["x"]]}, ExcelOptions(), "the workbook has 2 sheets: `a`, `b`. Declare which one: `excel.sheet`"),
+    (
+        {"a": [["x"]], "b": [["x"]]},
+        ExcelOptions(),
+        "the workbook has 2 sheets: `a`, `b`. Declare which: `excel.sheet` or `excel.sheets`",
+    ),
     ({"a": [["x"]]}, ExcelOptions(sheet="close"), "there is no sheet `close` in the workbook; there are: `a`"),
     ({"a": []}, ExcelOptions(), "sheet `a`, row 1: it should name the columns and is empty"),
     ({"a": [["x"]]}, ExcelOptions(header_row=9), "sheet `a`, row 9: it should name the columns and is empty"),
@@ -237,7 +242,7 @@ def test_errors_of_a_binary_workbook_are_found(tmp_path):
             "xl/_rels/workbook.bin.rels", rels.format("rId7", f"{relation}/worksheet", "/xl/worksheets/sheet1.bin")
         )
         archive.writestr("xl/worksheets/sheet1.bin", sheet)
-    assert error_cells(file, "s", 0) == {(4, 2): "#REF!", (6, 0): "#N/A"}
+    assert faults_of(file, "xlsb")("s", 0) == {(4, 2): (ERROR, "#REF!"), (6, 0): (ERROR, "#N/A")}
 
 
 @pytest.mark.parametrize("padding", [0, 5000], ids=["in short sectors", "in regular sectors"])
@@ -256,7 +261,7 @@ def test_errors_of_an_old_workbook_are_found(tmp_path, padding):
     cells += biff(0x06, struct.pack("<HHHBBBBHH", 3, 4, 0, 2, 0, 0x2A, 0, 0, 0xFFFF) + bytes(8)) + biff(0x0A)
     stream = names + cells + bytes(padding)
     (tmp_path / "x.xls").write_bytes(compound_file(stream))
-    assert error_cells(tmp_path / "x.xls", "s", 0) == {(1, 2): "#DIV/0!", (3, 4): "#N/A"}
+    assert faults_of(tmp_path / "x.xls", "xls")("s", 0) == {(1, 2): (ERROR, "#DIV/0!"), (3, 4): (ERROR, "#N/A")}
 
 
 def compound_file(stream):

@@ -186,7 +186,7 @@ def test_a_file_damaged_inside_is_quarantined(contract_of, take, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(b"", "empty (0 bytes)"), (b"a,b\n1,2\n", "something else, perhaps text"), (b"PK\x03\x04", "a zip archive")],
+    [(b"", "empty (0 bytes)"), (b"a,b\n1,2\n", "something else, perhaps text"), (b"PK\x03\x04", "zip archive")],
 )
 def test_what_is_no_parquet_is_told_for_what_it_is(contract_of, take, content, told):
     with pytest.raises(Unreadable) as refused:

@@ -2,8 +2,12 @@
 
 import pytest
 
+from caudal.lake.ledger import Ledger
+from caudal.lake.notified import NotifiedWatch
 from caudal.lake.records import Seen
-from caudal.lake.watch import ATTEMPTS, request_for
+from caudal.lake.watch import ATTEMPTS, LakeWatch, request_for
+from caudal.store import StoreUnreachable, open_store
+from caudal.store.notifications import Told
 
 
 @pytest.fixture
@@ -13,7 +17,7 @@ def datasets(declare):
 
 def seen(**pending):
     """Sequences by dataset; a negative one has nothing pending."""
-    return {f"stall/{n}": Seen(0, 0, 0, 0, int(s > 0), abs(s)) for n, s in pending.items()}
+    return {f"stall/{n}": Seen(pending=int(s > 0), sequence=abs(s)) for n, s in pending.items()}
 
 
 def test_all_that_is_pending_comes_in_one_request_and_is_asked_once(datasets):
@@ -48,3 +52,65 @@ def test_the_first_request_brings_what_is_still_to_be_extracted(datasets):
     request = request_for(datasets, seen(sales=5, stock=0), {}, extracted={"stall/stock"})
     assert request.run_key == "stall/sales:5+stall/stock:0"
     assert request_for(datasets, seen(sales=-5, stock=0), request.asked, extracted={"stall/stock"}) is None
+
+
+class Heard:
+    """Notifications as the test tells them."""
+
+    def __init__(self):
+        self.next, self.acknowledged, self.reachable = Told(), [], True
+
+    def pull(self):
+        if not self.reachable:
+            raise StoreUnreachable("Pub/Sub does not answer")
+        told, self.next = self.next, Told()
+        return told
+
+    def acknowledge(self, told):
+        self.acknowledged += told.receipts
+
+
+@pytest.fixture
+def notified(env, declare, drop, monkeypatch):
+    """A watch of a lake that notifies; which it is, the local one does not know."""
+    dataset = declare()
+    heard, watch = Heard(), LakeWatch(env, [dataset])
+    monkeypatch.setattr(watch, "_notifications", heard)
+    monkeypatch.setattr(watch, "_watch", lambda d: NotifiedWatch(open_store(env.lake_url), d.prefix))
+    ledger = Ledger(env.state / "ledger.db")
+    drop("stall/sales/a.csv", "x")
+    assert watch.look(ledger)[dataset.id].pending == 1
+    return heard, watch, ledger, dataset.id
+
+
+def test_what_notifications_tell_of_is_acknowledged_when_the_ledger_has_it(notified, drop):
+    heard, watch, ledger, name = notified
+    drop("stall/sales/b.csv", "x")
+    assert watch.look(ledger)[name].pending == 1
+    heard.next = Told(frozenset({"stall/sales/b.csv", "other/place.csv"}), ("1", "2"))
+    assert watch.look(ledger)[name].pending == 2
+    assert heard.acknowledged == ["1", "2"]
+
+
+def test_notifications_are_not_acknowledged_when_the_ledger_could_not_be_told(notified, drop, monkeypatch):
+    heard, watch, ledger, name = notified
+    drop("stall/sales/b.csv", "x")
+    heard.next = Told(frozenset({"stall/sales/b.csv"}), ("1",))
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "note", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            watch.look(ledger)
+    assert heard.acknowledged == []
+    assert watch.look(ledger)[name].pending == 2
+
+
+def test_everything_is_listed_while_notifications_cannot_be_had_and_now_and_then(notified, drop, monkeypatch):
+    heard, watch, ledger, name = notified
+    drop("stall/sales/b.csv", "x")
+    heard.reachable = False
+    assert watch.look(ledger)[name].pending == 2
+    heard.reachable = True
+    drop("stall/sales/c.csv", "x")
+    assert watch.look(ledger)[name].pending == 2
+    monkeypatch.setattr("caudal.lake.watch.CONFIRM_S", 0.0)
+    assert watch.look(ledger)[name].pending == 3

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from caudal.sources.sqlite import SourceUnavailable, extract_table, snapshot
+from caudal.store import open_store
 
 
 @pytest.fixture
@@ -18,12 +19,16 @@ def database(tmp_path):
     return path
 
 
-def test_values_keep_their_kind_and_a_mixed_column_becomes_exact_text(database, tmp_path):
-    target = tmp_path / "lake" / "item.parquet"
+@pytest.fixture
+def lake(tmp_path):
+    return open_store(str(tmp_path / "lake"))
+
+
+def test_values_keep_their_kind_and_a_mixed_column_becomes_exact_text(database, lake):
     with snapshot(database) as connection:
-        done = extract_table(connection, "item", target)
-    table = pq.read_table(target)
-    assert (done.rows, done.changed) == (2, True)
+        done = extract_table(connection, "item", lake, "shop/item/item.parquet")
+    table = pq.read_table(lake.folder / "shop/item/item.parquet")
+    assert (done.path, done.rows, done.changed) == ("shop/item/item.parquet", 2, True)
     assert table.schema.types == [pa.int64(), pa.string(), pa.float64(), pa.string()]
     assert table.to_pylist() == [
         {"id": 1, "code": None, "weight": 2.0, "odd": "9007199254740993"},
@@ -31,42 +36,42 @@ def test_values_keep_their_kind_and_a_mixed_column_becomes_exact_text(database, 
     ]
 
 
-def test_extracting_the_same_rows_leaves_the_lake_file_untouched(database, tmp_path):
-    target = tmp_path / "item.parquet"
+def test_extracting_the_same_rows_leaves_the_lake_file_untouched(database, lake):
+    target = lake.folder / "item.parquet"
     with snapshot(database) as connection:
-        extract_table(connection, "item", target)
+        extract_table(connection, "item", lake, "item.parquet")
         before = target.stat()
-        again = extract_table(connection, "item", target)
+        again = extract_table(connection, "item", lake, "item.parquet")
     assert not again.changed
     assert (target.stat().st_ino, target.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    assert [p.name for p in tmp_path.glob(".*")] == []
+    assert [p.name for p in lake.folder.iterdir()] == ["item.parquet"]
 
 
-def test_all_tables_come_from_one_snapshot_while_the_source_is_written(database, tmp_path):
+def test_all_tables_come_from_one_snapshot_while_the_source_is_written(database, lake):
     with sqlite3.connect(database) as db:
         db.execute("PRAGMA journal_mode = WAL")
     with snapshot(database) as connection:
         connection.execute("SELECT count(*) FROM item").fetchone()
         with sqlite3.connect(database) as db:
             db.execute("INSERT INTO item VALUES (3, 'late', 0, 0)")
-        done = extract_table(connection, "item", tmp_path / "item.parquet")
+        done = extract_table(connection, "item", lake, "item.parquet")
     assert done.rows == 2
 
 
-def test_an_empty_table_is_a_file_with_columns_and_no_rows(database, tmp_path):
+def test_an_empty_table_is_a_file_with_columns_and_no_rows(database, lake):
     with sqlite3.connect(database) as db:
         db.execute("DELETE FROM item")
     with snapshot(database) as connection:
-        extract_table(connection, "item", tmp_path / "item.parquet")
-    assert pq.read_table(tmp_path / "item.parquet").shape == (0, 4)
+        extract_table(connection, "item", lake, "item.parquet")
+    assert pq.read_table(lake.folder / "item.parquet").shape == (0, 4)
 
 
-def test_a_missing_database_a_missing_table_and_a_file_that_is_no_database_are_told(database, tmp_path):
+def test_a_missing_database_a_missing_table_and_a_file_that_is_no_database_are_told(database, lake, tmp_path):
     with pytest.raises(SourceUnavailable, match="no such file"), snapshot(tmp_path / "nowhere.sqlite"):
         pass
     with snapshot(database) as connection, pytest.raises(SourceUnavailable, match="table 'itm': not in the database"):
-        extract_table(connection, "itm", tmp_path / "itm.parquet")
+        extract_table(connection, "itm", lake, "itm.parquet")
     fake = tmp_path / "fake.sqlite"
     fake.write_text("not a database at all, but long enough to be looked at as one " * 20)
     with pytest.raises(SourceUnavailable, match="not a database"), snapshot(fake) as connection:
-        extract_table(connection, "item", tmp_path / "item.parquet")
+        extract_table(connection, "item", lake, "item.parquet")

@@ -68,7 +68,7 @@ def test_a_dataset_is_a_table_of_the_raw_schema(datasets):
     document = yaml.safe_load(sources_yaml(datasets))
     assert [(s["name"], s["schema"], [t["name"] for t in s["tables"]]) for s in document["sources"]] == [
         ("stall", "raw", ["sales"]),
-        ("till", "raw", ["customers", "lines"]),
+        ("till", "raw", ["customers", "customers_latest", "lines", "lines_latest"]),
     ]
     lines = table(datasets, "lines")
     assert (lines["identifier"], lines["description"]) == ("till__lines", "Lines of a basket: what was sold.")
@@ -87,6 +87,13 @@ def test_columns_have_types_and_tests_and_those_of_lineage_come_last(datasets):
     assert columns["_loaded_at"]["data_type"] == "timestamp with time zone"
 
 
+def test_a_struct_has_the_names_of_its_fields_as_they_are_written(declare):
+    line = "{name: parts, logicalType: array, items: {logicalType: object, properties: [{name: Sku, logicalType: string}]}}"
+    declared = declare(LINES.replace("{name: line, logicalType: integer, primaryKey: true}", line), source="till", name="lines")
+    columns = {c["name"]: c for c in table([declared], "lines")["columns"]}
+    assert columns["parts"]["data_type"] == 'STRUCT("Sku" VARCHAR)[]'
+
+
 def test_a_key_of_one_column_is_unique(datasets):
     columns = {c["name"]: c for c in table(datasets, "customers")["columns"]}
     assert columns["order"]["data_tests"] == ["unique"]
@@ -97,6 +104,48 @@ def test_a_key_of_several_columns_is_unique_as_a_row(datasets):
     (key,) = table(datasets, "lines")["data_tests"]
     assert key["unique"]["arguments"] == {"column_name": "(basket_id, line)"}
     assert key["unique"]["description"] == "No two rows have the same basket_id, line."
+
+
+def test_a_dataset_with_a_key_has_a_table_of_its_latest_rows_which_is_the_same_asset(datasets):
+    latest = table(datasets, "customers_latest")
+    assert latest["identifier"] == "till__customers__latest"
+    assert latest["description"] == "One row for each `order`: the one loaded last."
+    assert latest["config"]["meta"]["dagster"] == {"asset_key": ["raw", "till", "customers"]}
+    assert "data_tests" not in latest["columns"][0]
+
+
+def test_where_rows_have_an_order_the_latest_are_unique_and_not_all_that_were_delivered(declare):
+    versions = declare(LINES, source="till", name="lines", order_by="amount")
+    raw, latest = (table([versions], name) for name in ("lines", "lines_latest"))
+    assert "data_tests" not in raw
+    assert [c for c in raw["columns"] if "data_tests" in c] == []
+    (key,) = latest["data_tests"]
+    assert key["unique"]["name"] == "source_unique_till__lines__latest_key"
+    assert [c["name"] for c in latest["columns"] if "data_tests" in c] == ["ticket"]
+    assert latest["description"].endswith(
+        "One row for each `basket_id`, `line`: the greatest `amount`, then the one loaded last."
+    )
+
+
+def test_a_dataset_that_has_the_name_of_anothers_latest_rows_is_refused(declare):
+    with pytest.raises(ValueError, match="`lines_latest`: rename one of the two"):
+        sources_yaml([declare(LINES, source="till", name=name) for name in ("lines", "lines_latest")])
+
+
+def test_what_reads_the_latest_rows_is_below_the_raw_table(declare, stall, tmp_path):
+    (stall / "models/marts.yml").unlink()
+    for path in [*(stall / "models").rglob("*.sql"), *(stall / "tests").rglob("*.sql"), *(stall / "snapshots").rglob("*.sql")]:
+        path.unlink()
+    versions = declare(CUSTOMERS, source="till", name="customers", order_by="email")
+    (stall / "models/sources.yml").write_text(sources_yaml([versions]))
+    (stall / "models/marts").mkdir(exist_ok=True)
+    (stall / "models/marts/now.sql").write_text("select * from {{ source('till', 'customers_latest') }}")
+    manifest = read_manifest(prepare_manifest(Project(stall, tmp_path / "state")))
+    node = manifest.node_of["marts", "stall", "now"]
+    assert node.deps == (("raw", "till", "customers"),)
+    assert [(c.asset, c.name) for c in manifest.checks.values()] == [
+        (("raw", "till", "customers"), "source_unique_till_customers_latest__order_")
+    ]
 
 
 def test_names_that_sql_does_not_take_as_they_are_are_quoted(datasets, declare):

@@ -1,6 +1,7 @@
 """Many lake files at once: each is loaded or quarantined by itself, and every row is counted."""
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -12,6 +13,7 @@ from caudal.contracts import read_contract
 from caudal.lake.dataset import CsvOptions, Dataset
 from caudal.warehouse import parts, streams
 from caudal.warehouse.engine import connect_memory
+from caudal.warehouse.judging import Judge
 from caudal.warehouse.parts import (
     FileCounts,
     LakeFile,
@@ -21,7 +23,7 @@ from caudal.warehouse.parts import (
     normalize,
     normalize_many,
     reject_schema,
-    write_unreadable,
+    write_quarantined,
 )
 
 LOADED_AT = dt.datetime(2020, 1, 2, 3, 4, 5, 678, tzinfo=dt.UTC)
@@ -150,11 +152,14 @@ def test_one_file_that_cannot_be_read_raises(contract_of, connection, tmp_path):
 
 
 def test_quarantined_files_are_rejects_without_a_row(tmp_path):
-    written = write_unreadable({"t/t/a": "empty", "t/t/b": "no text"}, {"t/t/a": "1", "t/t/b": "2"}, LOADED_AT, tmp_path)
+    written = write_quarantined(
+        [Quarantined("t/t/a", "1", "empty"), Quarantined("t/t/b", "2", "no text", "x.csv")], LOADED_AT, tmp_path
+    )
     table = pq.read_table(written)
     assert table.schema.equals(reject_schema())
     assert table.to_pylist()[1] == {
-        "_file": "t/t/b", "_version": "2", "_row": None, "column": None, "value": None, "reason": "no text", "_loaded_at": LOADED_AT,
+        "_file": "t/t/b!x.csv", "_version": "2", "_row": None, "column": None, "value": None, "reason": "no text", "record": None,
+        "_loaded_at": LOADED_AT,
     }  # fmt: skip
 
 
@@ -211,9 +216,8 @@ def test_a_file_that_cannot_be_read_on_is_quarantined(contract_of, many, monkeyp
 
 
 def test_lost_rows_are_an_error_and_never_a_result(contract_of, many, monkeypatch):
-    monkeypatch.setattr(
-        parts._Work, "_rows_by_file", lambda _self, _file, aggregate: {"t/t/a.csv": 1} if "*" in aggregate else {}
-    )
+    original = Judge.judge
+    monkeypatch.setattr(Judge, "judge", lambda self, batch: replace(original(self, batch), rejects=None))
     with pytest.raises(RuntimeError, match="the rows read are not the rows loaded and rejected"):
         many(Dataset("t", "t", "csv", contract_of(NUMBER)), {"a.csv": "n\n1\nx\n"})
 

@@ -1,6 +1,7 @@
 """Datasets declared in YAML, as assets of the lake."""
 
 import datetime as dt
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,7 +9,12 @@ from typing import Annotated, Any, Literal
 import dagster as dg
 
 from caudal.contracts import read_contract
-from caudal.lake.dataset import CsvOptions, Dataset, ExcelOptions
+from caudal.lake.dataset import CsvOptions, Dataset, Format
+from caudal.lake.excel_options import ExcelBlock, ExcelOptions
+from caudal.lake.options import Compression, FixedWidthOptions, JsonOptions, Limits, XmlOptions
+
+# The setting `json` is called as its format is; pydantic has a method of that name, deprecated, which nobody calls.
+warnings.filterwarnings("ignore", message='Field name "json"', category=UserWarning)
 
 ResolvedPath = Annotated[
     Path, dg.Resolver(lambda context, value: context.resolve_source_relative_path(value), model_field_type=str)
@@ -23,13 +29,70 @@ class CsvSettings(dg.Model, dg.Resolvable):
     encoding: str = "utf-8"
     header: bool = True
     null_markers: Sequence[str] = ()
+    escape: str = ""
+    comment: str = ""
+    skip_lines: int = 0
+    skip_footer: int = 0
+
+
+class JsonSettings(dg.Model, dg.Resolvable):
+    """Where the array of rows stands in a JSON document."""
+
+    records: str = ""
+
+
+class XmlSettings(dg.Model, dg.Resolvable):
+    """Which elements of an XML document are rows."""
+
+    record: str = ""
+    namespaces: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
+    null_markers: Sequence[str] = ()
+
+
+class FixedWidthSettings(dg.Model, dg.Resolvable):
+    """Where the values stand on a line: name -> [first place from 1, width]."""
+
+    columns: dict[str, list[int]] = {}  # noqa: RUF012 - pydantic copies it
+    widths: Sequence[int] = ()
+    length: int | None = None
+    encoding: str = "utf-8"
+    skip_lines: int = 0
+    skip_footer: int = 0
+    null_markers: Sequence[str] = ()
+
+
+class LimitSettings(dg.Model, dg.Resolvable):
+    """What one lake file may cost. See `caudal.lake.options.Limits`."""
+
+    unpacked_bytes: int = Limits.unpacked_bytes
+    ratio: float = Limits.ratio
+    ratio_from_bytes: int = Limits.ratio_from_bytes
+    members: int = Limits.members
+    free_disk_bytes: int = Limits.free_disk_bytes
+    depth: int = Limits.depth
+
+
+class ExcelBlockSettings(dg.Model, dg.Resolvable):
+    """A table among others in a sheet."""
+
+    range: str
+    title_cell_as: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
 
 
 class ExcelSettings(dg.Model, dg.Resolvable):
-    """Where the table stands in the workbook."""
+    """Where the tables stand in the workbook. See `caudal.lake.excel_options.ExcelOptions`."""
 
     sheet: str | None = None
+    sheets: str | Sequence[str] = ()
+    other_sheets: Literal["ignore", "refuse"] = "ignore"
     header_row: int = 1
+    header_rows: int = 1
+    header_separator: str = " "
+    ends_at: str | Sequence[str] = ()
+    blocks: Sequence[ExcelBlockSettings] = ()
+    block_starts: str | None = None
+    sheet_name_as: str | None = None
+    title_cell_as: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
     null_markers: Sequence[str] = ()
 
 
@@ -37,7 +100,7 @@ class DatasetSettings(dg.Model, dg.Resolvable):
     """One dataset: which files, in which format, under which contract."""
 
     name: str
-    format: Literal["csv", "jsonl", "parquet", "excel"]
+    format: Format
     contract: ResolvedPath
     path: str = "*"
     partition_by: Literal["none", "file", "day", "hour"] = "none"
@@ -45,9 +108,21 @@ class DatasetSettings(dg.Model, dg.Resolvable):
     end: str | None = None
     on_delete: Literal["keep", "remove"] = "keep"
     max_rejected_share: float = 0.0
+    copies: Literal["load", "refuse"] = "load"
+    workers: int = 1
     encoding: str = "utf-8"
     csv: CsvSettings = CsvSettings()
     excel: ExcelSettings = ExcelSettings()
+    json: JsonSettings = JsonSettings()  # ty: ignore[incompatible-attribute-override]
+    xml: XmlSettings = XmlSettings()
+    fixed_width: FixedWidthSettings = FixedWidthSettings()
+    compression: Compression = "auto"
+    members: str = "*"
+    limits: LimitSettings = LimitSettings()
+    order_by: str | None = None
+    duplicates: Literal["row", "key", "off"] = "row"
+    expect_duplicates: bool = False
+    rejects_retention_days: int | None = None
 
 
 class Datasets(dg.Component, dg.Model, dg.Resolvable):
@@ -89,9 +164,21 @@ class Datasets(dg.Component, dg.Model, dg.Resolvable):
             end=dt.datetime.fromisoformat(settings.end) if settings.end else None,
             on_delete=settings.on_delete,
             max_rejected_share=settings.max_rejected_share,
+            copies=settings.copies,
+            workers=settings.workers,
             encoding=settings.encoding,
             csv=CsvOptions(**_options(settings.csv)),
-            excel=ExcelOptions(**_options(settings.excel)),
+            excel=_excel(settings.excel),
+            json=JsonOptions(**_options(settings.json)),
+            xml=XmlOptions(**_options(settings.xml)),
+            fixed_width=FixedWidthOptions(**_options(settings.fixed_width)),
+            compression=settings.compression,
+            members=settings.members,
+            limits=Limits(**_options(settings.limits)),
+            order_by=settings.order_by,
+            duplicates=settings.duplicates,
+            expect_duplicates=settings.expect_duplicates,
+            rejects_retention_days=settings.rejects_retention_days,
             owners=owners,
         )
 
@@ -133,6 +220,14 @@ def lake_spec(dataset: Dataset) -> dg.AssetSpec:
         partitions_def=partitions_of(dataset),
         metadata={"contract": dataset.contract.path.name, "contract version": dataset.contract.version},
     )
+
+
+def _excel(settings: ExcelSettings) -> ExcelOptions:
+    given: dict[str, Any] = _options(settings)
+    for name in ("sheets", "ends_at"):
+        given[name] = (given[name],) if isinstance(given[name], str) else given[name]
+    given["blocks"] = tuple(ExcelBlock(**_options(block)) for block in settings.blocks)
+    return ExcelOptions(**given)
 
 
 def _options(settings: dg.Model) -> dict[str, Any]:

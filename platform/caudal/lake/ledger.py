@@ -15,110 +15,61 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
-import uuid
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from caudal.lake.dataset import Dataset
-from caudal.lake.records import GONE, Batch, LedgerFile, Outcome, Seen, State, Totals
+from caudal.lake.ledger_amendments import LedgerAmendments, raise_sequence
+from caudal.lake.ledger_database import prepare_file, transaction
+from caudal.lake.ledger_reader import LedgerReader, select_files
+from caudal.lake.records import GONE, Batch, Outcome, Seen
 from caudal.store import LakeObject
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS ledger (id TEXT NOT NULL, sequence INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS file (
-    dataset TEXT NOT NULL, path TEXT NOT NULL, version TEXT NOT NULL, size_bytes INTEGER NOT NULL,
-    state TEXT NOT NULL, partition TEXT, batch INTEGER, seen_at TEXT NOT NULL, loaded_at TEXT, live_version TEXT,
-    may_have_rows INTEGER NOT NULL DEFAULT 0,
-    rows_read INTEGER NOT NULL DEFAULT 0, rows_loaded INTEGER NOT NULL DEFAULT 0, rows_rejected INTEGER NOT NULL DEFAULT 0,
-    reason TEXT, PRIMARY KEY (dataset, path)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS file_by_state ON file (dataset, state);
-CREATE INDEX IF NOT EXISTS file_by_batch ON file (batch) WHERE batch IS NOT NULL;
-CREATE TABLE IF NOT EXISTS dataset (id TEXT PRIMARY KEY, sequence INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS batch (number INTEGER PRIMARY KEY AUTOINCREMENT, dataset TEXT NOT NULL, run_id TEXT NOT NULL,
-    prepared INTEGER NOT NULL DEFAULT 0);
-"""
 
+class Ledger(LedgerReader, LedgerAmendments):
+    """The ledger in the SQLite file at `path`, which is created if need be. Safe for many processes at once.
 
-class Ledger:
-    """The ledger in the SQLite file at `path`, which is created if need be. Safe for many processes at once."""
+    Raises:
+        caudal.lake.ledger_database.UnknownLedger: the file is newer than this code.
+
+    """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        with self._transaction() as db:
-            for statement in _SCHEMA.split(";"):
-                db.execute(statement)
-            if not db.execute("SELECT 1 FROM ledger").fetchone():
-                db.execute("INSERT INTO ledger VALUES (?, ?)", (uuid.uuid4().hex, int(time.time())))
-            self.id: str = db.execute("SELECT id FROM ledger").fetchone()[0]
+        self.id = prepare_file(path)
 
     # Seeing ----------------------------------------------------------------------------------------------------------
 
     def see(self, dataset: Dataset, objects: Iterable[LakeObject]) -> Seen:
-        """Compare a whole listing of the dataset with the ledger and mark what is new, changed or gone."""
+        """Compare a whole listing of the dataset with the ledger and mark what is new, changed or gone.
+
+        Files that were refused, wholly or partly, under another contract or other settings are pending again.
+        """
         listed = {o.path: o for o in objects}
-        now = _now()
-        new = changed = refused = deleted = 0
-        with self._transaction() as db:
-            known = {
+        with transaction(self._path) as db:
+            known: dict[str, tuple[str, str]] = {
                 row[0]: (row[1], row[2])
                 for row in db.execute("SELECT path, version, state FROM file WHERE dataset = ?", (dataset.id,))
             }
-            for path, found in listed.items():
-                before = known.get(path)
-                if before is not None and before[0] == found.version and before[1] != "deleted":
-                    continue
-                reason = dataset.refusal(path)
-                state = "quarantined" if reason else "pending"
-                partition = None if reason else dataset.partition_of(path)
-                db.execute(_UPSERT, (dataset.id, path, found.version, found.size_bytes, state, partition, now, reason))
-                refused += bool(reason)
-                new += before is None and not reason
-                changed += before is not None and not reason
-            gone = [path for path, (_, state) in known.items() if path not in listed and state != "deleted"]
-            gone = [path for path in gone if known[path][0] != GONE]
-            for path in gone:
-                deleted += self._mark_gone(db, dataset, path)
-            pending = _pending(db, dataset.id)
-            if new + changed + deleted:
-                sequence = db.execute("UPDATE ledger SET sequence = sequence + 1 RETURNING sequence").fetchone()[0]
-                db.execute("INSERT OR REPLACE INTO dataset VALUES (?, ?)", (dataset.id, sequence))
-            row = db.execute("SELECT sequence FROM dataset WHERE id = ?", (dataset.id,)).fetchone()
-        return Seen(new, changed, deleted, refused, pending, row[0] if row else 0)
+            gone = [path for path, (version, _) in known.items() if path not in listed and version != GONE]
+            return _mark(db, dataset, listed.values(), gone, known, _retried(db, dataset))
 
-    @staticmethod
-    def _mark_gone(db: sqlite3.Connection, dataset: Dataset, path: str) -> int:
-        key = (dataset.id, path)
-        has_rows = db.execute("SELECT may_have_rows FROM file WHERE dataset = ? AND path = ?", key).fetchone()[0]
-        if dataset.on_delete == "remove" and has_rows:
-            db.execute("UPDATE file SET state = 'pending', version = '', batch = NULL WHERE dataset = ? AND path = ?", key)
-            return 1
-        db.execute("UPDATE file SET state = 'deleted', batch = NULL WHERE dataset = ? AND path = ?", key)
-        return 0
-
-    def ask_again(self, dataset: Dataset, partitions: Sequence[str] | None = None) -> int:
-        """Make the files of `partitions` (None: all) pending although nothing about them changed; how many."""
-        where, values = "", [dataset.id]
-        if partitions is not None:
-            where = f" AND partition IN ({','.join('?' * len(partitions))})"
-            values += partitions
-        with self._transaction() as db:
-            return db.execute(
-                "UPDATE file SET state = 'pending', batch = NULL, reason = NULL "
-                f"WHERE dataset = ? AND state IN ('loaded', 'quarantined'){where}",
-                values,
-            ).rowcount
+    def note(self, dataset: Dataset, found: Iterable[LakeObject], gone: Iterable[str]) -> Seen:
+        """Mark what is new, changed or gone, where the rest is known to be as it was."""
+        found, gone = list(found), list(gone)
+        query = "SELECT path, version, state FROM file WHERE dataset = ? AND path = ?"
+        with transaction(self._path) as db:
+            rows = (db.execute(query, (dataset.id, path)).fetchone() for path in [*(o.path for o in found), *gone])
+            known = {row[0]: (row[1], row[2]) for row in rows if row}
+            return _mark(db, dataset, found, [p for p in gone if p in known and known[p][0] != GONE], known, 0)
 
     # Loading ---------------------------------------------------------------------------------------------------------
 
     def claim(self, dataset: Dataset, run_id: str, limit: int, leave: Iterable[str] = ()) -> Batch | None:
         """Claim up to `limit` pending files in the order of their paths, but not those in `leave`; None if there are none."""
-        with self._transaction() as db:
-            files = _files(
+        with transaction(self._path) as db:
+            files = select_files(
                 db,
                 "dataset = ? AND state = 'pending' AND path NOT IN (SELECT value FROM json_each(?)) ORDER BY path LIMIT ?",
                 (dataset.id, json.dumps(sorted(leave)), limit),
@@ -133,21 +84,36 @@ class Ledger:
             )
         return Batch(number, tuple(files))
 
-    def prepare(self, batch: Batch, outcomes: Iterable[Outcome]) -> None:
-        """Write down what the batch is about to commit. Files without an outcome go back to pending."""
-        with self._transaction() as db:
+    def prepare(self, batch: Batch, outcomes: Iterable[Outcome], fingerprint: str = "") -> bool:
+        """Write down what the batch is about to commit. Files without an outcome go back to pending.
+
+        Args:
+            fingerprint: of the dataset, by which a file is asked for again when it has changed.
+
+        Returns:
+            False if somebody has abandoned the batch meanwhile: then nothing of it may be committed.
+
+        """
+        with transaction(self._path) as db:
+            if not db.execute("SELECT 1 FROM batch WHERE number = ?", (batch.number,)).fetchone():
+                return False
             done = set()
             for o in outcomes:
                 done.add(o.path)
-                mine = (batch.number, o.path)
-                if o.unreadable is not None:
-                    db.execute("UPDATE file SET reason = ? WHERE batch = ? AND path = ?", (o.unreadable, *mine))
-                    continue
                 db.execute(
-                    "UPDATE file SET rows_read = ?, rows_loaded = ?, rows_rejected = ?, reason = NULL "
-                    "WHERE batch = ? AND path = ? AND state = 'loading'",
-                    (o.rows_read, o.rows_loaded, o.rows_rejected, *mine),
+                    "UPDATE file SET fingerprint = ?, reason = ?, note = ?, content = ?, copy_of = ?, dialect = ?, "
+                    "has_members = max(has_members, ?) WHERE batch = ? AND path = ? AND state = 'loading'",
+                    (
+                        *(fingerprint, o.unreadable, o.note, o.content, o.copy_of, o.dialect, o.has_members),
+                        *(batch.number, o.path),
+                    ),
                 )
+                if o.unreadable is None:
+                    db.execute(
+                        "UPDATE file SET rows_read = ?, rows_loaded = ?, rows_rejected = ? "
+                        "WHERE batch = ? AND path = ? AND state = 'loading'",
+                        (o.rows_read, o.rows_loaded, o.rows_rejected, batch.number, o.path),
+                    )
             for f in batch.files:
                 if f.path not in done and not f.gone:
                     db.execute(
@@ -155,14 +121,18 @@ class Ledger:
                         (batch.number, f.path),
                     )
             db.execute("UPDATE batch SET prepared = 1 WHERE number = ?", (batch.number,))
+        return True
 
     def finish(self, number: int) -> None:
-        """The raw table holds the batch: its files are loaded, quarantined or deleted."""
-        now = _now()
-        with self._transaction() as db:
+        """The raw table holds the batch: its files are loaded, quarantined, deleted or forgotten."""
+        with transaction(self._path) as db:
+            row = db.execute("SELECT dataset FROM batch WHERE number = ?", (number,)).fetchone()
+            if row is None:
+                return
+            db.execute("DELETE FROM file WHERE batch = ? AND state = 'loading' AND version = '' AND forgotten", (number,))
             db.execute(
-                "UPDATE file SET state = 'deleted', live_version = NULL, may_have_rows = 0, "
-                "rows_read = 0, rows_loaded = 0, rows_rejected = 0 "
+                "UPDATE file SET state = 'deleted', live_version = NULL, may_have_rows = 0, has_members = 0, content = NULL, "
+                "note = NULL, rows_read = 0, rows_loaded = 0, rows_rejected = 0 "
                 "WHERE batch = ? AND state = 'loading' AND version = ''",
                 (number,),
             )
@@ -172,91 +142,104 @@ class Ledger:
             )
             db.execute(
                 "UPDATE file SET state = 'loaded', live_version = version, loaded_at = ? WHERE batch = ? AND state = 'loading'",
-                (now, number),
+                (_now(), number),
             )
             db.execute("UPDATE file SET batch = NULL WHERE batch = ?", (number,))
             db.execute("DELETE FROM batch WHERE number = ?", (number,))
+            if _admit_copies(db, row[0]):
+                raise_sequence(db, row[0])
 
     def abandon(self, number: int) -> None:
         """The raw table does not hold the batch: its files are pending again."""
-        with self._transaction() as db:
+        with transaction(self._path) as db:
             db.execute("UPDATE file SET state = 'pending', batch = NULL WHERE batch = ? AND state = 'loading'", (number,))
             db.execute("UPDATE file SET batch = NULL WHERE batch = ?", (number,))
             db.execute("DELETE FROM batch WHERE number = ?", (number,))
 
-    def unfinished(self, dataset: Dataset) -> list[tuple[int, bool]]:
-        """`(number, prepared)` of every batch of the dataset that was neither finished nor abandoned."""
-        with self._transaction() as db:
-            rows = db.execute("SELECT number, prepared FROM batch WHERE dataset = ? ORDER BY number", (dataset.id,))
-            return [(number, bool(prepared)) for number, prepared in rows]
-
-    # Asking ----------------------------------------------------------------------------------------------------------
-
-    def pending(self, dataset_id: str) -> int:
-        with self._transaction() as db:
-            return _pending(db, dataset_id)
-
-    def files(self, dataset_id: str, state: State | None = None) -> list[LedgerFile]:
-        """Every file of the dataset, or those in `state`, in the order of their paths."""
-        with self._transaction() as db:
-            if state is None:
-                return _files(db, "dataset = ? ORDER BY path", (dataset_id,))
-            return _files(db, "dataset = ? AND state = ? ORDER BY path", (dataset_id, state))
-
-    def totals(self, dataset_id: str) -> Totals:
-        """Counts of files by state, and of the rows that came from the versions in the raw table."""
-        with self._transaction() as db:
-            states = db.execute("SELECT state, count(*) FROM file WHERE dataset = ? GROUP BY state", (dataset_id,))
-            files: dict[State, int] = dict(states.fetchall())
-            sums = db.execute(
-                "SELECT coalesce(sum(rows_read), 0), coalesce(sum(rows_loaded), 0), coalesce(sum(rows_rejected), 0) "
-                "FROM file WHERE dataset = ? AND live_version IS NOT NULL",
-                (dataset_id,),
-            ).fetchone()
-        return Totals(files, *sums)
-
-    def dataset_ids(self) -> list[str]:
-        """Every dataset that the ledger has a file of."""
-        with self._transaction() as db:
-            return [row[0] for row in db.execute("SELECT DISTINCT dataset FROM file ORDER BY dataset")]
-
-    @contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection]:
-        """One serializable transaction, durable when the block ends."""
-        db = sqlite3.connect(self._path, timeout=60, isolation_level=None)
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
-        finally:
-            db.close()
-
 
 _UPSERT = """
-INSERT INTO file (dataset, path, version, size_bytes, state, partition, seen_at, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO file (dataset, path, version, size_bytes, state, partition, seen_at, reason, fingerprint)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (dataset, path) DO UPDATE SET version = excluded.version, size_bytes = excluded.size_bytes,
-    state = excluded.state, partition = excluded.partition, seen_at = excluded.seen_at, reason = excluded.reason, batch = NULL
+    state = excluded.state, partition = excluded.partition, seen_at = excluded.seen_at, reason = excluded.reason,
+    fingerprint = excluded.fingerprint, batch = NULL, note = NULL, copy_of = NULL, forgotten = 0
 """
 
-_COLUMNS = (
-    "path, version, size_bytes, state, partition, live_version, may_have_rows, "
-    "rows_read, rows_loaded, rows_rejected, reason, loaded_at"
-)
+
+def _mark(
+    db: sqlite3.Connection,
+    dataset: Dataset,
+    found: Iterable[LakeObject],
+    gone: Iterable[str],
+    known: dict[str, tuple[str, str]],
+    retried: int,
+) -> Seen:
+    """Mark what differs from `known`: (version, state) by path. `gone` are known paths."""
+    now, fingerprint = _now(), dataset.fingerprint
+    new = changed = refused = deleted = 0
+    for o in found:
+        before = known.get(o.path)
+        if before is not None and before[0] == o.version and before[1] != "deleted":
+            continue
+        reason = dataset.refusal(o.path)
+        state, partition = ("quarantined", None) if reason else ("pending", dataset.partition_of(o.path))
+        values = (dataset.id, o.path, o.version, o.size_bytes, state, partition, now, reason, fingerprint)
+        db.execute(_UPSERT, values)
+        refused += bool(reason)
+        new += before is None and not reason
+        changed += before is not None and not reason
+    for path in gone:
+        if known[path][1] != "deleted":
+            deleted += _mark_gone(db, dataset, path)
+    if new + changed + deleted + retried:
+        raise_sequence(db, dataset.id)
+    pending = db.execute("SELECT count(*) FROM file WHERE dataset = ? AND state = 'pending'", (dataset.id,)).fetchone()[0]
+    row = db.execute("SELECT sequence FROM dataset WHERE id = ?", (dataset.id,)).fetchone()
+    return Seen(new, changed, deleted, refused, retried, pending, row[0] if row else 0)
 
 
-def _files(db: sqlite3.Connection, where: str, values: tuple[object, ...]) -> list[LedgerFile]:
-    return [LedgerFile(*row) for row in db.execute(f"SELECT {_COLUMNS} FROM file WHERE {where}", values)]
+def _mark_gone(db: sqlite3.Connection, dataset: Dataset, path: str) -> int:
+    key = (dataset.id, path)
+    has_rows = db.execute("SELECT may_have_rows FROM file WHERE dataset = ? AND path = ?", key).fetchone()[0]
+    if dataset.on_delete == "remove" and has_rows:
+        db.execute("UPDATE file SET state = 'pending', version = '', batch = NULL WHERE dataset = ? AND path = ?", key)
+        return 1
+    db.execute("UPDATE file SET state = 'deleted', batch = NULL WHERE dataset = ? AND path = ?", key)
+    return 0
 
 
-def _pending(db: sqlite3.Connection, dataset_id: str) -> int:
-    query = "SELECT count(*) FROM file WHERE dataset = ? AND state = 'pending'"
-    return db.execute(query, (dataset_id,)).fetchone()[0]
+def _retried(db: sqlite3.Connection, dataset: Dataset) -> int:
+    """Ask again for the faulty files that another contract or other settings may read better; how many."""
+    rows = db.execute(
+        "SELECT path FROM file WHERE dataset = ? AND (state = 'quarantined' OR rows_rejected > 0 OR note IS NOT NULL) "
+        "AND state IN ('quarantined', 'loaded') AND fingerprint IS NOT ?",
+        (dataset.id, dataset.fingerprint),
+    ).fetchall()
+    count = 0
+    for (path,) in rows:
+        reason = dataset.refusal(path)
+        if reason:
+            values = (reason, dataset.fingerprint, dataset.id, path)
+            db.execute("UPDATE file SET reason = ?, fingerprint = ? WHERE dataset = ? AND path = ?", values)
+            continue
+        values = (dataset.partition_of(path), dataset.fingerprint, dataset.id, path)
+        db.execute(
+            "UPDATE file SET state = 'pending', reason = NULL, copy_of = NULL, partition = ?, fingerprint = ? "
+            "WHERE dataset = ? AND path = ?",
+            values,
+        )
+        count += 1
+    return count
+
+
+def _admit_copies(db: sqlite3.Connection, dataset_id: str) -> int:
+    """Make the files pending that were refused as copies of what is no longer loaded; how many."""
+    return db.execute(
+        "UPDATE file SET state = 'pending', reason = NULL, copy_of = NULL "
+        "WHERE dataset = ? AND state = 'quarantined' AND copy_of IS NOT NULL AND NOT EXISTS (SELECT 1 FROM file AS o "
+        "WHERE o.dataset = file.dataset AND o.path = file.copy_of AND o.content = file.content AND o.live_version = o.version)",
+        (dataset_id,),
+    ).rowcount
 
 
 def _now() -> str:

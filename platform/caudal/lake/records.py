@@ -19,6 +19,11 @@ class LedgerFile:
         live_version: the version whose rows are in the raw table, if any, as far as finished batches tell.
         may_have_rows: it was claimed before, so that a batch which was killed may have put rows of it into the raw table,
             although the file has changed or vanished since.
+        reason: why it is quarantined whole.
+        note: what is wrong with a part of it: members that could not be read.
+        has_members: some version of it was read as several tables, whose rows have a name of their own each.
+        dialect: what was detected in it, such as its encoding.
+        content: the hash of its bytes, where the dataset looks for copies.
     """
 
     path: str
@@ -33,6 +38,10 @@ class LedgerFile:
     rows_rejected: int
     reason: str | None
     loaded_at: str | None
+    note: str | None = None
+    has_members: bool = False
+    dialect: str | None = None
+    content: str | None = None
 
     @property
     def gone(self) -> bool:
@@ -41,14 +50,19 @@ class LedgerFile:
 
 @dataclass(frozen=True)
 class Seen:
-    """What one look at the lake changed. `sequence` rises whenever something became pending."""
+    """What one look at the lake changed. `sequence` rises whenever something became pending.
 
-    new: int
-    changed: int
-    deleted: int
-    refused: int
-    pending: int
-    sequence: int
+    Attributes:
+        retried: files that are pending again because their contract or settings have changed since they were refused.
+    """
+
+    new: int = 0
+    changed: int = 0
+    deleted: int = 0
+    refused: int = 0
+    retried: int = 0
+    pending: int = 0
+    sequence: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,14 +74,60 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Unfinished:
+    """A batch that was neither finished nor abandoned."""
+
+    number: int
+    prepared: bool
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """What became of one file of a batch: its row counts, or the reason why it is quarantined whole."""
+    """What became of one file of a batch: its row counts, or the reason why it is quarantined whole.
+
+    Attributes:
+        note: what is wrong with some of its members, while others are loaded.
+        copy_of: the path of the live file that has the same content, for which it is refused.
+    """
 
     path: str
     rows_read: int = 0
     rows_loaded: int = 0
     rows_rejected: int = 0
     unreadable: str | None = None
+    note: str | None = None
+    has_members: bool = False
+    dialect: str | None = None
+    content: str | None = None
+    copy_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Evolved:
+    """A column that files brought and the contract does not have: how it could be declared, and where it was first seen."""
+
+    name: str
+    declared: str
+    first_file: str
+    at: str
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A rejected row as a person has repaired it.
+
+    Attributes:
+        path, version: of the lake file.
+        name: of the file or member that it stands in, as its `_file` says.
+        place: its `_row`.
+        record: a JSON object, text by column.
+    """
+
+    path: str
+    version: str
+    name: str
+    place: int
+    record: str
 
 
 @dataclass(frozen=True)

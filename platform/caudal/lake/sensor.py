@@ -13,7 +13,7 @@ from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NA
 from caudal.environment import Environment
 from caudal.lake.dataset import Dataset
 from caudal.lake.ledger import Ledger
-from caudal.lake.watch import DATASETS_TAG, WHOLE_TAG, Asked, look, request_for
+from caudal.lake.watch import DATASETS_TAG, WHOLE_TAG, Asked, LakeWatch, request_for
 
 _FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
@@ -45,6 +45,7 @@ def lake_sensor(
     datasets: Sequence[Dataset],
     raw_keys: Mapping[str, dg.AssetKey],
     lake_keys: Mapping[str, dg.AssetKey],
+    rejects_keys: Mapping[str, dg.AssetKey],
     extracted: AbstractSet[str],
     hold_s: float = 20.0,
 ) -> dg.SensorDefinition:
@@ -53,10 +54,11 @@ def lake_sensor(
     Its cursor is a small JSON object: for each dataset the sequence of the ledger that it last asked a run for, and how often.
 
     Args:
-        raw_keys, lake_keys: of each dataset, by its id.
+        raw_keys, lake_keys, rejects_keys: of each dataset, by its id.
         extracted: ids of the datasets that an extractor lands. The lake assets of the others are made by the step that loads
             them.
     """
+    watch = LakeWatch(env, datasets)
 
     @dg.sensor(
         name="lake",
@@ -71,7 +73,7 @@ def lake_sensor(
         deadline = time.monotonic() + hold_s
         while True:
             began = time.monotonic()
-            seen = look(env, ledger, datasets)
+            seen = watch.look(ledger)
             busy = _busy(context.instance) if any(s.pending for s in seen.values()) else set()
             request = request_for(datasets, seen, asked, extracted, busy)
             if request or time.monotonic() >= deadline:
@@ -80,10 +82,11 @@ def lake_sensor(
         if request is None:
             return dg.SkipReason("nothing new in the lake")
         assert context.repository_def is not None
-        loaded = [raw_keys[d.id] for d in datasets if any(f.live_version for f in ledger.files(d.id))]
+        loaded = [raw_keys[i] for i in ledger.loaded_ids(raw_keys)]
         requested = [raw_keys[d.id] for d in request.datasets]
         refresh = to_refresh(requested, loaded, context.repository_def.asset_graph, set(raw_keys.values()))
         first = [lake_keys[d.id] for d in request.datasets if d.id not in extracted or not seen[d.id].sequence]
+        first += [rejects_keys[d.id] for d in request.datasets]
         tags = {DATASETS_TAG: ",".join(d.id for d in request.datasets)}
         if refresh.whole:
             tags[WHOLE_TAG] = "true"

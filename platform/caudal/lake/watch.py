@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from caudal.environment import Environment
 from caudal.lake.dataset import Dataset
+from caudal.lake.folders import FolderWatch, ListingWatch
 from caudal.lake.ledger import Ledger
+from caudal.lake.notified import NotifiedWatch
 from caudal.lake.records import Seen
-from caudal.store import list_objects
+from caudal.store import StoreUnreachable, local_folder, open_store
+from caudal.store.notifications import Notifications, Told
 
 #: Run tag that names the datasets whose files a run loads, with commas between.
 DATASETS_TAG = "caudal/datasets"
@@ -17,6 +21,8 @@ DATASETS_TAG = "caudal/datasets"
 #: Run tag of a run that also refreshes everything below what it loads, so that nothing more is owed for it.
 WHOLE_TAG = "caudal/refreshes_all_below"
 
+#: So often the whole lake is compared with the ledger anew, whatever was seen of it before.
+CONFIRM_S = 900.0
 
 #: Runs that are asked for the same files, the first included, before somebody has to look.
 ATTEMPTS = 3
@@ -38,9 +44,66 @@ class Request:
     asked: Asked
 
 
+class LakeWatch:
+    """A lake that is looked at over and over: only what has changed since the last look is compared with the ledger.
+
+    Where the lake's bucket sends notifications (`CAUDAL_LAKE_NOTIFICATIONS`), only what they tell of is looked at. All of it is
+    listed at first, every `CONFIRM_S` seconds, and whenever notifications cannot be had.
+    """
+
+    def __init__(self, env: Environment, datasets: Sequence[Dataset]) -> None:
+        self._env = env
+        self._datasets = datasets
+        self._watches: dict[str, FolderWatch | ListingWatch | NotifiedWatch] = {}
+        self._confirmed_at = -float("inf")
+        subscription = env.lake_notifications
+        self._notifications = Notifications(subscription, env.lake_url) if subscription else None
+
+    def look(self, ledger: Ledger) -> dict[str, Seen]:
+        """Look at every dataset and tell the ledger what changed; how each stands, by its id.
+
+        Raises:
+            caudal.store.StoreError: the lake cannot be listed. What changed meanwhile is found by a later look.
+
+        """
+        if time.monotonic() - self._confirmed_at >= CONFIRM_S:
+            self._confirmed_at = time.monotonic()
+            self._watches.clear()
+        told = self._told()
+        for dataset in self._datasets:
+            first = dataset.id not in self._watches
+            watch = self._watches.pop(dataset.id, None) or self._watch(dataset)
+            changes = watch.look(told.below(dataset.prefix)) if isinstance(watch, NotifiedWatch) else watch.look()
+            if first:
+                ledger.see(dataset, changes.found)
+            elif changes:
+                ledger.note(dataset, changes.found, changes.gone)
+            self._watches[dataset.id] = watch  # Not before the ledger has it: else a failure would forget the changes.
+        if self._notifications and told.receipts:
+            self._notifications.acknowledge(told)
+        return ledger.standing([d.id for d in self._datasets])
+
+    def _told(self) -> Told:
+        if self._notifications is None:
+            return Told()
+        try:
+            return self._notifications.pull()
+        except StoreUnreachable:
+            self._watches.clear()
+            return Told()
+
+    def _watch(self, dataset: Dataset) -> FolderWatch | ListingWatch | NotifiedWatch:
+        folder = local_folder(self._env.lake_url)
+        if folder is not None:
+            return FolderWatch(folder, dataset.prefix)
+        kind = NotifiedWatch if self._notifications else ListingWatch
+        return kind(open_store(self._env.lake_url), dataset.prefix)
+
+
 def look(env: Environment, ledger: Ledger, datasets: Sequence[Dataset]) -> dict[str, Seen]:
     """List the lake below each dataset's prefix and tell the ledger; what was seen by dataset id."""
-    return {d.id: ledger.see(d, list_objects(env.lake, d.prefix)) for d in datasets}
+    store = open_store(env.lake_url)
+    return {d.id: ledger.see(d, store.list(d.prefix)) for d in datasets}
 
 
 def request_for(

@@ -14,7 +14,8 @@ from caudal.lake.component import declared_datasets, lake_key
 from caudal.lake.dataset import Dataset
 from caudal.lake.sensor import lake_sensor
 from caudal.runtime.policy import refresh_policy
-from caudal.warehouse.component import raw_asset, raw_key
+from caudal.runtime.upkeep import declared_upkeep, upkeep_definitions
+from caudal.warehouse.component import raw_asset, raw_key, rejects_key
 
 #: How long the lake sensor holds a tick when nothing is new.
 HOLD_S = 20.0
@@ -31,12 +32,29 @@ def code_location(company: str) -> dg.Definitions:
     tree = component_tree(env)
     declared = tree.build_defs(tree.defs_module_path)
     datasets = declared_datasets(tree)
-    return dg.Definitions.merge(_automated(declared, datasets), _lake_and_warehouse(env, declared, datasets))
+    return dg.Definitions.merge(
+        _automated(declared, datasets),
+        _lake_and_warehouse(env, declared, datasets),
+        upkeep_definitions(env, datasets, declared_upkeep(tree)),
+    )
 
 
 def component_tree(env: Environment) -> dg.ComponentTree:
     """The components that the company declares in its `defs` folder."""
     return dg.ComponentTree.from_module(importlib.import_module(f"{env.company}.defs"), env.root)
+
+
+def dataset_named(env: Environment, name: str) -> Dataset:
+    """The dataset `<source>/<name>` of the company.
+
+    Raises:
+        LookupError: there is none; the message names those that there are.
+
+    """
+    datasets = {d.id: d for d in declared_datasets(component_tree(env))}
+    if name not in datasets:
+        raise LookupError(f"there is no dataset `{name}`; declared are: {', '.join(sorted(datasets)) or 'none'}")
+    return datasets[name]
 
 
 def load_definitions(company: str) -> dg.Definitions:
@@ -51,6 +69,7 @@ def _lake_and_warehouse(env: Environment, declared: dg.Definitions, datasets: Se
     dropped = [d for d in datasets if lake_key(d) not in extracted]
     raw_keys = {d.id: raw_key(d) for d in datasets}
     lake_keys = {d.id: lake_key(d) for d in datasets}
+    rejects_keys = {d.id: rejects_key(d) for d in datasets}
     extracted_ids = {d.id for d in datasets if d not in dropped}
     automation = dg.AutomationConditionSensorDefinition(
         "automation",
@@ -61,7 +80,7 @@ def _lake_and_warehouse(env: Environment, declared: dg.Definitions, datasets: Se
     )
     return dg.Definitions(
         assets=[raw_asset(env, d, dropped=d in dropped) for d in datasets],
-        sensors=[lake_sensor(env, datasets, raw_keys, lake_keys, extracted_ids, hold_s=HOLD_S), automation],
+        sensors=[lake_sensor(env, datasets, raw_keys, lake_keys, rejects_keys, extracted_ids, hold_s=HOLD_S), automation],
         executor=dg.in_process_executor,
     )
 

@@ -29,6 +29,8 @@ RETRY_WITHIN_S = 60.0
 #: Assets are read this often while a run goes on, and when none does, for what was materialized without a run.
 ASSETS_EVERY_S, IDLE_ASSETS_EVERY_S = 2.0, 10.0
 FAILED_RUNS_CONSIDERED = 200
+#: Assets that only a schedule asks for: nobody waits for them. Told by the first word of their keys.
+NOT_AWAITED = frozenset({"upkeep"})
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Subject:
 
     @classmethod
     def of(cls, definitions: dg.Definitions, location: str) -> Subject:
-        """The materializable assets, the checks, and the sensors that run by default."""
+        """The materializable assets that are awaited, the checks, and the sensors that run by default."""
         import dagster as dg
 
         repository = definitions.get_repository_def()
@@ -56,7 +58,7 @@ class Subject:
         sensors = [s for s in repository.sensor_defs if s.default_status == dg.DefaultSensorStatus.RUNNING]
         return cls(
             location,
-            tuple(sorted(graph.materializable_asset_keys, key=lambda key: key.path)),
+            tuple(sorted((k for k in graph.materializable_asset_keys if k.path[0] not in NOT_AWAITED), key=lambda k: k.path)),
             tuple(sorted(graph.asset_check_keys, key=lambda key: (key.asset_key.path, key.name))),
             frozenset(sensor.name for sensor in sensors),
             frozenset(s.name for s in sensors if isinstance(s, dg.AutomationConditionSensorDefinition)),
@@ -167,7 +169,7 @@ class Observer:
                 causes[event.step_key or "a step"] = _innermost(error) or event.message or "without a message"
             elif event.event_type == dg.DagsterEventType.RUN_FAILURE:
                 message = event.message or ""
-            elif event.asset_key is not None:
+            elif event.asset_key is not None and event.asset_key.path[0] not in NOT_AWAITED:
                 of_type = dg.DagsterEventType.ASSET_MATERIALIZATION
                 (made if event.event_type == of_type else planned).add(tuple(event.asset_key.path))
         if not causes and message:

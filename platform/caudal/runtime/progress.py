@@ -18,6 +18,7 @@ _STAGE_OF = {
     "lake": "lake",
     "raw": "warehouse",
     "quarantine": "warehouse",
+    "upkeep": "warehouse",
     "staging": "transform",
     "intermediate": "transform",
     "marts": "transform",

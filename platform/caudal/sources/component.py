@@ -7,6 +7,7 @@ import dagster as dg
 
 from caudal.environment import Environment
 from caudal.sources.sqlite import extract_table, snapshot
+from caudal.store import open_store
 
 
 class SqliteExtract(dg.Component, dg.Model, dg.Resolvable):
@@ -51,20 +52,21 @@ class SqliteExtract(dg.Component, dg.Model, dg.Resolvable):
 
         @dg.multi_asset(name=f"extract_{self.source}", specs=specs, can_subset=True)
         def extract(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+            lake = open_store(env.lake_url)
             with snapshot(env.sources / component.database) as connection:
                 for dataset, key in component.keys.items():
                     if key not in context.selected_asset_keys:
                         continue
                     began = time.monotonic()
-                    target = env.lake / component.source / dataset / f"{dataset}.parquet"
-                    done = extract_table(connection, component.tables[dataset], target)
+                    path = f"{component.source}/{dataset}/{dataset}.parquet"
+                    done = extract_table(connection, component.tables[dataset], lake, path)
                     yield dg.MaterializeResult(
                         key,
                         metadata={
                             "dagster/row_count": done.rows,
                             "changed": done.changed,
                             "seconds": round(time.monotonic() - began, 3),
-                            "dagster/uri": f"lake/{component.source}/{dataset}/{dataset}.parquet",
+                            "dagster/uri": f"lake/{path}",
                         },
                     )
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caudal.store import write_atomically
-
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from caudal.store import Store
 
 #: Rows held in memory at a time.
 BATCH_ROWS = 50_000
@@ -28,10 +28,10 @@ class SourceUnavailable(RuntimeError):
 
 @dataclass(frozen=True)
 class Extracted:
-    """One table as copied. `changed` is false if the lake already held the same bytes."""
+    """One table as copied to `path` in the lake. `changed` is false if the lake already held the same bytes."""
 
     table: str
-    path: Path
+    path: str
     rows: int
     changed: bool
 
@@ -54,13 +54,14 @@ def snapshot(database: Path) -> Generator[sqlite3.Connection]:
         raise SourceUnavailable(f"SQLite database {database.name}: {bad}") from bad
 
 
-def extract_table(connection: sqlite3.Connection, table: str, target: Path) -> Extracted:
-    """Copy `table`, in the order of its primary key or row id, to the Parquet file `target`, which is replaced whole or kept.
+def extract_table(connection: sqlite3.Connection, table: str, lake: Store, path: str) -> Extracted:
+    """Copy `table`, in the order of its primary key or row id, to the Parquet file at `path`, which is replaced whole or kept.
 
-    The same rows give the same bytes; then `target` is left as it is, so that nothing below it is refreshed.
+    The same rows give the same bytes; then the file is left as it is, so that nothing below it is refreshed.
 
     Raises:
         SourceUnavailable: the database has no such table.
+        caudal.store.StoreError: the lake cannot be written to.
 
     """
     import pyarrow as pa
@@ -76,30 +77,13 @@ def extract_table(connection: sqlite3.Connection, table: str, target: Path) -> E
     order = ", ".join(_quote(k) for k in keys) or "rowid"
     query = f"SELECT {', '.join(map(_quote, names))} FROM {_quote(table)} ORDER BY {order}"
     rows = 0
-    with write_if_different(target) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    before = lake.find(path)
+    with lake.write(path, keep_same=True) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         cursor = connection.execute(query)
         while batch := cursor.fetchmany(BATCH_ROWS):
             writer.write_batch(_batch(batch, schema, kinds))
             rows += len(batch)
-        before = _identity(target)
-    return Extracted(table, target, rows, changed=_identity(target) != before)
-
-
-@contextmanager
-def write_if_different(target: Path) -> Generator[Path]:
-    """Like `write_atomically`, but if `target` already holds the bytes that were written it stays untouched."""
-    import filecmp
-
-    class _Same(Exception):
-        pass
-
-    try:
-        with write_atomically(target) as temporary:
-            yield temporary
-            if target.is_file() and filecmp.cmp(temporary, target, shallow=False):
-                raise _Same
-    except _Same:
-        pass
+    return Extracted(table, path, rows, changed=before is None or not lake.unchanged(path, before.version))
 
 
 def _kind(connection: sqlite3.Connection, table: str, column: str) -> str:
@@ -126,14 +110,6 @@ def _batch(rows: Sequence[Sequence[Any]], schema: pa.Schema, kinds: Sequence[str
             values = [None if v is None else v.hex() if isinstance(v, bytes) else str(v) for v in values]
         arrays.append(pa.array(values, column.type))
     return pa.record_batch(arrays, schema=schema)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_mtime_ns
 
 
 def _quote(name: str) -> str:

@@ -4,17 +4,22 @@ Of a contract's promises, those about one row were kept when the file was loaded
 there is no test that could find it. Those about the whole table become tests: `unique` and a primary key of one column are
 `unique`; a key of several columns is the test `unique` of the row `(a, b)`, a value that DuckDB and BigQuery group by alike,
 except where one of them needs quotes, which the two engines write differently and dbt does not translate there.
+
+A dataset with a key has a second table, `<dataset>_latest`, the view with one row a key; to Dagster it is the raw table, which
+it shows. Where the dataset declares `order_by`, the raw table is meant to hold several rows of one key, and what is unique is
+so in the view.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from caudal.contracts import LINEAGE_COLUMNS, Column
 from caudal.lake.dataset import Dataset
+from caudal.warehouse.latest import has_latest, latest_table
 
 HEADER = """\
 # Generated from the contracts by `caudal generate`: change a contract, then run it again. What is written here by hand is lost.
@@ -43,7 +48,7 @@ def sources_yaml(datasets: Iterable[Dataset]) -> str:
 
     ordered = sorted(datasets, key=lambda dataset: dataset.id)
     sources = [
-        {"name": source, "schema": _SCHEMA, "tables": [_table(dataset) for dataset in group]}
+        {"name": source, "schema": _SCHEMA, "tables": _tables(list(group))}
         for source, group in groupby(ordered, key=lambda dataset: dataset.source)
     ]
     body = yaml.safe_dump(
@@ -52,13 +57,29 @@ def sources_yaml(datasets: Iterable[Dataset]) -> str:
     return f"{HEADER}{body}"
 
 
-def _table(dataset: Dataset) -> dict[str, Any]:
+def _tables(datasets: Sequence[Dataset]) -> list[dict[str, Any]]:
+    names = {dataset.name for dataset in datasets}
+    tables = []
+    for dataset in datasets:
+        tables.append(_table(dataset, is_latest=False))
+        if has_latest(dataset):
+            tables.append(_table(dataset, is_latest=True))
+            if tables[-1]["name"] in names:
+                raise ValueError(
+                    f"{dataset.source} has the datasets `{dataset.name}`, whose view of the latest rows is the dbt source "
+                    f"`{dataset.name}_latest`, and `{dataset.name}_latest`: rename one of the two"
+                )
+    return tables
+
+
+def _table(dataset: Dataset, *, is_latest: bool) -> dict[str, Any]:
     contract = dataset.contract
     key = contract.primary_key
+    is_tested = is_latest == (dataset.order_by is not None)
     table: dict[str, Any] = {
-        "name": dataset.name,
-        "identifier": dataset.table,
-        "description": contract.description,
+        "name": f"{dataset.name}_latest" if is_latest else dataset.name,
+        "identifier": latest_table(dataset) if is_latest else dataset.table,
+        "description": _latest_description(dataset) if is_latest else contract.description,
         "config": {
             "loaded_at_field": "_loaded_at",
             "meta": {
@@ -67,31 +88,39 @@ def _table(dataset: Dataset) -> dict[str, Any]:
             },
         },
     }
-    if len(key) > 1 and all(_is_plain(name) for name in key):
+    if is_tested and len(key) > 1 and all(_is_plain(name) for name in key):
         columns = ", ".join(key)
         table["data_tests"] = [
             {
                 "unique": {
-                    "name": f"source_unique_{dataset.table}_key",
+                    "name": f"source_unique_{table['identifier']}_key",
                     "description": f"No two rows have the same {columns}.",
                     "arguments": {"column_name": f"({columns})"},
                 }
             }
         ]
-    table["columns"] = [_column(column, is_key=key == (column.name,)) for column in contract.columns]
+    table["columns"] = [
+        _column(column, is_unique=is_tested and (column.unique or key == (column.name,))) for column in contract.columns
+    ]
     table["columns"] += [
         {"name": name, "description": _LINEAGE[name], "data_type": kind.lower()} for name, kind in LINEAGE_COLUMNS.items()
     ]
     return {name: value for name, value in table.items() if value}
 
 
-def _column(column: Column, *, is_key: bool) -> Mapping[str, Any]:
-    tests = ["unique"] if column.unique or is_key else []
+def _latest_description(dataset: Dataset) -> str:
+    first = f"the greatest `{dataset.order_by}`, then " if dataset.order_by else ""
+    key = ", ".join(f"`{name}`" for name in dataset.contract.primary_key)
+    return f"{dataset.contract.description}\n\nOne row for each {key}: {first}the one loaded last.".strip()
+
+
+def _column(column: Column, *, is_unique: bool) -> Mapping[str, Any]:
+    tests = ["unique"] if is_unique else []
     meta = {name: value for name, value in (("unit", column.unit), ("classification", column.classification)) if value}
     declared: dict[str, Any] = {
         "name": column.name,
         "description": column.description,
-        "data_type": column.duckdb_type.lower(),
+        "data_type": column.duckdb_type if column.is_nested else column.duckdb_type.lower(),
         "quote": bool(tests) and not _is_plain(column.name),
         "config": {"meta": meta} if meta else None,
         "data_tests": tests,

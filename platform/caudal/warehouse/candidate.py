@@ -8,26 +8,30 @@ holder, so that none is lost.
 Every version has the same file name, `warehouse.duckdb`, and so the same catalogue name: the bodies of views hold it.
 
 A candidate's raw views pin the version of each raw table at the time the candidate was opened, so that all its models see the
-same raw, whatever is loaded meanwhile.
+same raw, whatever is loaded meanwhile. Which versions these are is recorded beside the file (`pins`): upkeep keeps them.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caudal.contracts import LINEAGE_COLUMNS
+from caudal.lake.evolution import as_it_is
 from caudal.store import exclusive_lock
-from caudal.warehouse import delta
+from caudal.warehouse import delta, pins
 from caudal.warehouse.engine import link_extensions
+from caudal.warehouse.latest import has_latest, latest_query, latest_table
+from caudal.warehouse.sql import identifier, text
 
 if TYPE_CHECKING:
     import duckdb
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
 
     from caudal.environment import Environment
     from caudal.lake.dataset import Dataset
+
+_TIME_OF_DAY = re.compile(r"(?<!WITH )\bTIME\b")
 
 #: How many published versions stay on disk, the newest included.
 KEPT_VERSIONS = 3
@@ -46,6 +52,7 @@ REJECT_COLUMNS = {
     "column": "VARCHAR",
     "value": "VARCHAR",
     "reason": "VARCHAR",
+    "record": "VARCHAR",
     "_loaded_at": "TIMESTAMP WITH TIME ZONE",
 }
 
@@ -72,7 +79,7 @@ class Candidate:
         with self.connect() as connection:
             published = self.env.published.is_file()
             if published:
-                connection.execute(f"ATTACH '{_quoted(self.env.published)}' AS last_good (READ_ONLY)")
+                connection.execute(f"ATTACH {text(str(self.env.published))} AS last_good (READ_ONLY)")
             for relation in relations:
                 _restore(connection, relation, published)
 
@@ -114,11 +121,19 @@ def open_candidate(env: Environment, datasets: Sequence[Dataset] = ()) -> Genera
         candidate = Candidate(env, env.candidates / version / env.published.name, version)
         candidate.path.parent.mkdir()
         try:
+            read: dict[str, int] = {}
             if env.published.is_file():
-                copy_file(env.published.resolve(), candidate.path)
+                published = env.published.resolve()
+                copy_file(published, candidate.path)
+                with suppress(pins.UnknownPins):  # Then upkeep waits until that version is gone.
+                    read |= pins.recorded(published.parent)
+            views = [view for dataset in datasets for view in _views(env, as_it_is(env, dataset))]
+            read |= {view.table: view.version for view in views if view.version is not None}
+            pins.record(candidate.path.parent, read)
             with candidate.connect() as connection:
-                for dataset in datasets:
-                    _pin(connection, env, dataset)
+                for view in views:
+                    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {view.schema}")
+                    connection.execute(f"CREATE OR REPLACE VIEW {view.schema}.{identifier(view.name)} AS {view.body}")
             yield candidate
         finally:
             shutil.rmtree(candidate.path.parent, ignore_errors=True)
@@ -151,20 +166,48 @@ def copy_file(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _pin(connection: duckdb.DuckDBPyConnection, env: Environment, dataset: Dataset) -> None:
-    """Create the dataset's raw and quarantine views at their newest versions; empty ones if nothing was ever loaded."""
+@dataclass(frozen=True)
+class _View:
+    """A view to be made, and the version of the Delta Lake table (`raw/...`) that it reads, None if there is none yet."""
+
+    schema: str
+    name: str
+    body: str
+    table: str
+    version: int | None
+
+
+def _views(env: Environment, dataset: Dataset) -> Iterator[_View]:
+    """The dataset's raw, latest and quarantine views at the newest versions; empty ones if nothing was ever loaded."""
     raw_columns = {c.name: c.duckdb_type for c in dataset.contract.columns} | LINEAGE_COLUMNS
     for schema, folder, columns in (("raw", env.raw, raw_columns), ("quarantine", env.quarantine, REJECT_COLUMNS)):
-        table = folder / dataset.table
-        version = delta.version_of_table(table)
-        if version is None:
-            nulls = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in columns.items())
-            body = f"SELECT {nulls} WHERE false"
+        path = folder / dataset.table
+        table, version = f"{schema}/{dataset.table}", delta.version_of_table(path)
+        body = _body(path, version, columns)
+        yield _View(schema, dataset.table, body, table, version)
+        if schema == "raw" and has_latest(dataset):
+            yield _View(schema, latest_table(dataset), latest_query(dataset, f"({body})", list(columns)), table, version)
+
+
+def _body(path: Path, version: int | None, columns: Mapping[str, str]) -> str:
+    """The rows of a table, with the declared columns and types; what the pinned version does not have yet is null.
+
+    Delta Lake knows no time of day: such values are text in the table.
+    """
+    if version is None:
+        nulls = ", ".join(f"CAST(NULL AS {kind}) AS {identifier(name)}" for name, kind in columns.items())
+        return f"SELECT {nulls} WHERE false"
+    there = delta.column_names(path, version)
+    shown = []
+    for name, kind in columns.items():
+        quoted = identifier(name)
+        if name not in there:
+            shown.append(f"CAST(NULL AS {kind}) AS {quoted}")
+        elif _TIME_OF_DAY.search(kind):
+            shown.append(f"CAST({quoted} AS {kind}) AS {quoted}")
         else:
-            names = ", ".join(f'"{name}"' for name in columns)
-            body = f"SELECT {names} FROM delta_scan('{_quoted(table)}', version => {version})"
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-        connection.execute(f'CREATE OR REPLACE VIEW {schema}."{dataset.table}" AS {body}')
+            shown.append(quoted)
+    return f"SELECT {', '.join(shown)} FROM delta_scan({text(str(path))}, version => {version})"
 
 
 def _restore(connection: duckdb.DuckDBPyConnection, relation: str, published: bool) -> None:
@@ -189,7 +232,3 @@ def _definition(connection: duckdb.DuckDBPyConnection, kind: str, schema: str, n
         [schema, name],
     ).fetchone()
     return row[0] if row else None
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

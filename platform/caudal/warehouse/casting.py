@@ -15,22 +15,28 @@ reader has told them apart. What a type accepts:
 | time | `10:30`, `10:30:15.5`; or the declared format alone | 24:00 |
 | object, array | JSON text of an object, of an array | a key twice, NaN |
 
+Where the contract declares how numbers, booleans or durations are written, text is first brought into the plain form, or is
+refused; a struct or a list is made of JSON text by `caudal.warehouse.nested_casting`.
+
 A timestamp with a time zone needs an offset (`Z`, `+02:00`) in each value, one without refuses it: none is guessed or dropped.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from caudal.formats import accepted_text
+from caudal.warehouse.declared_text import boolean, length_of_time, plain_number
 from caudal.warehouse.json_text import JSON_FAULT
+from caudal.warehouse.nested_casting import Place, Scalar, nested, split_text
 from caudal.warehouse.sql import first_of, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from caudal.contracts import Column
+    from caudal.number_formats import NumberFormat
 
 #: A decimal of so many digits fits into 64 bits.
 _WORD_DIGITS = 18
@@ -54,19 +60,29 @@ class Cast:
     Attributes:
         value: `s` in the declared type; NULL where it cannot be exactly that.
         reason: why, where `value` is NULL and `s` is not.
+        prepared: what `value` and `reason` call `<s>p`, as an expression over `s`, so that it is evaluated once.
 
     """
 
     value: str
     reason: str
+    prepared: str | None = None
 
 
 def without_markers(column: Column, s: str, null_markers: Sequence[str]) -> str:
-    """The text `s`; NULL if it is a null marker, but in a string column, where the reader has told them apart."""
-    markers = sorted({m.strip(" ") for m in null_markers} - {""})
-    if column.logical_type == "string" or not markers:
-        return s
-    return first_of((f"trim({s}) IN ({', '.join(map(text, markers))})", "NULL"), otherwise=s)
+    """The text `s`; NULL if it is a null marker.
+
+    Args:
+        column: its own markers are for strings too, as they are written.
+        s: SQL.
+        null_markers: of the dataset, which its reader has told apart from text in a string column.
+
+    """
+    if column.logical_type == "string":
+        markers, compared = sorted(column.null_markers), s
+    else:
+        markers, compared = sorted({m.strip(" ") for m in (*null_markers, *column.null_markers)} - {""}), f"trim({s})"
+    return first_of((f"{compared} IN ({', '.join(map(text, markers))})", "NULL"), otherwise=s) if markers else s
 
 
 def is_absent(column: Column, s: str) -> str:
@@ -82,6 +98,10 @@ def cast_text(column: Column, s: str) -> Cast:
     """
     if column.logical_type == "string":
         return Cast(s, "NULL")
+    if column.is_nested:
+        return _nested(column, s)
+    if column.number_format:
+        return _number_as_declared(column, column.number_format, s)
     cast = _cast_any(column, f"trim({s})")
     quick = f"TRY_CAST({s} AS {column.duckdb_type})"
     guards = {
@@ -91,17 +111,21 @@ def cast_text(column: Column, s: str) -> Cast:
         "timestamp": f"length({s}) = 19",
     }
     guard = guards.get(column.logical_type)
-    if guard is None or column.format or column.timezone:
+    if guard is None or column.format or column.duration or column.timezone:
         return cast
     return Cast(first_of((f"{guard} AND CAST({quick} AS VARCHAR) = {s}", quick), otherwise=cast.value), cast.reason)
 
 
 def _cast_any(column: Column, s: str) -> Cast:
+    if column.duration:
+        return Cast(*length_of_time(column.duration, s))
     match column.logical_type:
         case "integer":
             return _integer(s)
         case "number":
             return _decimal(s, column.precision, column.scale) if column.precision is not None else _double(s)
+        case "boolean" if column.true_values:
+            return Cast(*boolean(column.true_values, column.false_values, s))
         case "boolean":
             value = f"CASE lower({s}) WHEN 'true' THEN true WHEN '1' THEN true WHEN 'false' THEN false WHEN '0' THEN false END"
             return Cast(value, text("not a boolean; expected true, false, 1 or 0"))
@@ -110,6 +134,30 @@ def _cast_any(column: Column, s: str) -> Cast:
             return Cast(first_of((f"{fault} IS NULL", s)), fault)
         case _:
             return _formatted(column, s) if column.format else _iso(column, s)
+
+
+def _nested(column: Column, s: str) -> Cast:
+    """A struct or list, whose JSON text is split into texts first."""
+    split = f"{s}p" if s.isidentifier() else f"({split_text(column, s)})"
+    inner = nested(column, f"struct_extract({split}, 'value')", None, _scalar)
+    fault = f"struct_extract({split}, 'fault')"
+    value = first_of((f"{split} IS NOT NULL AND {fault} IS NULL", inner.value))
+    return Cast(value, f"coalesce({fault}, {inner.reason})", split_text(column, s) if s.isidentifier() else None)
+
+
+def _scalar(column: Column, place: Place) -> Scalar:
+    s = without_markers(column, place.x, ())
+    known = column.logical_type in ("object", "array")
+    cast: Any = Cast(s, "NULL") if known else cast_text(column, f"({s})")
+    return Scalar(cast, f"({s})", is_text=True)
+
+
+def _number_as_declared(column: Column, given: NumberFormat, s: str) -> Cast:
+    plain, prepared = plain_number(given, f"trim({s})"), s.isidentifier()
+    cast = cast_text(replace(column, number_format=None), f"{s}p" if prepared else f"({plain})")
+    expected = text(f"not a number as declared; expected such as {given.example}")
+    reason = first_of((f"{f'{s}p' if prepared else plain} IS NULL", expected), otherwise=cast.reason)
+    return Cast(cast.value, reason, plain if prepared else None)
 
 
 def _matches(s: str, pattern: str) -> str:
@@ -162,7 +210,7 @@ def _parsed(s: str, precision: int, scale: int) -> str:
 
 
 def _double(s: str) -> Cast:
-    accepted = _matches(s, f"[+-]?(?:(?:0|[1-9][0-9]*)[.]?[0-9]*|[.][0-9]+)(?:{_EXPONENT})?")
+    accepted = _matches(s, f"[+-]?(?:(?:0|[1-9][0-9]*)(?:[.][0-9]*)?|[.][0-9]+)(?:{_EXPONENT})?")
     number = f"TRY_CAST({s} AS DOUBLE)"
     whole = _matches(s, "[+-]?[0-9]+(?:[.]0*)?")
     differs = f"TRY_CAST({s} AS HUGEINT) IS DISTINCT FROM TRY_CAST({number} AS HUGEINT)"

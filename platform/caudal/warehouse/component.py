@@ -1,26 +1,27 @@
 """Raw tables as assets: what was loaded, from which files, what was rejected and why."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import dagster as dg
 
-from caudal.contracts import LINEAGE_COLUMNS, Contract
 from caudal.environment import Environment
 from caudal.lake.component import lake_key, lake_spec, partitions_of
 from caudal.lake.dataset import Dataset
 from caudal.lake.ledger import Ledger
-from caudal.lake.records import LedgerFile, Outcome, Totals
+from caudal.lake.watch import DATASETS_TAG
+from caudal.warehouse.assets import (
+    REJECTS_SCHEMA,
+    Told,
+    check_results,
+    check_specs,
+    file_metadata,
+    lake_metadata,
+    raw_metadata,
+    rejects_metadata,
+    table_schema,
+)
 from caudal.warehouse.loading import Loaded, load_pending
-
-#: Files and rejected rows shown on an asset's page; the ledger and the quarantine table hold all.
-SHOWN = 50
-
-_LINEAGE_DESCRIPTIONS = {
-    "_file": "The lake file that the row came from.",
-    "_version": "The version of that file.",
-    "_row": "Where in the file the row stands.",
-    "_loaded_at": "When it was loaded (UTC).",
-}
+from caudal.warehouse.pipes import pipes_spread
 
 
 def raw_key(dataset: Dataset) -> dg.AssetKey:
@@ -28,24 +29,13 @@ def raw_key(dataset: Dataset) -> dg.AssetKey:
     return dg.AssetKey(["raw", dataset.source, dataset.name])
 
 
-def table_schema(contract: Contract) -> dg.TableSchema:
-    """The raw table's columns, as Dagster shows them."""
-    declared = [
-        dg.TableColumn(
-            c.name,
-            c.duckdb_type,
-            description=_described(c.description, c.unit),
-            constraints=dg.TableColumnConstraints(nullable=not c.required, unique=c.unique),
-            tags={"classification": c.classification} if c.classification else None,
-        )
-        for c in contract.columns
-    ]
-    added = [dg.TableColumn(n, t, description=_LINEAGE_DESCRIPTIONS[n]) for n, t in LINEAGE_COLUMNS.items()]
-    return dg.TableSchema([*declared, *added])
+def rejects_key(dataset: Dataset) -> dg.AssetKey:
+    """`quarantine/<source>/<dataset>`."""
+    return dg.AssetKey(["quarantine", dataset.source, dataset.name])
 
 
 def raw_asset(env: Environment, dataset: Dataset, *, dropped: bool) -> dg.AssetsDefinition:
-    """The raw table of one dataset.
+    """The raw table of one dataset, and its rejects.
 
     A run without partitions, as the lake sensor asks for, loads what is pending. A run of certain partitions loads the files
     of those again, changed or not.
@@ -72,34 +62,48 @@ def raw_asset(env: Environment, dataset: Dataset, *, dropped: bool) -> dg.Assets
         },
         skippable=False,
     )
-    checks = [
-        dg.AssetCheckSpec(
-            "conservation", asset=key, blocking=True, description="For each file, rows read = rows loaded + rows rejected."
+    rejects = dg.AssetSpec(
+        rejects_key(dataset),
+        deps=[lake_key(dataset)],
+        description=(
+            f"Rows and files of `{dataset.prefix}` that could not be loaded, each with the reason: table "
+            f"`quarantine.{dataset.table}`. Repaired rows are loaded with `caudal lake release {dataset.id}`."
         ),
-        dg.AssetCheckSpec(
-            "rejected_share",
-            asset=key,
-            description=f"At most {dataset.max_rejected_share:.2%} of the rows of the live files are rejected.",
-        ),
-        dg.AssetCheckSpec("files_readable", asset=key, description="No live file is in quarantine as a whole."),
-    ]
-
+        group_name="quarantine",
+        kinds={"deltalake"},
+        owners=list(dataset.owners),
+        tags={"source": dataset.source},
+        partitions_def=partitions_of(dataset),
+        metadata={
+            "dagster/column_schema": REJECTS_SCHEMA,
+            "dagster/relation_identifier": f"quarantine.{dataset.table}",
+        },
+        skippable=False,
+    )
     single_run = dg.BackfillPolicy.single_run() if dataset.partition_by != "none" else None
 
-    specs = [lake_spec(dataset), spec] if dropped else [spec]
+    specs = [lake_spec(dataset), spec, rejects] if dropped else [spec, rejects]
+    checks = check_specs(dataset, key, rejects.key)
 
     @dg.multi_asset(name=f"load_{dataset.table}", specs=specs, check_specs=checks, backfill_policy=single_run)
     def load(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         ledger = Ledger(env.state / "ledger.db")
         if context.has_partition_key or context.has_partition_key_range:
-            ledger.ask_again(dataset, list(context.partition_keys))
-        loaded = load_pending(env, dataset, context.run_id)
+            ledger.ask_again(dataset.id, partitions=list(context.partition_keys), announce=False)
+        loaded = load_pending(
+            env,
+            dataset,
+            context.run_id,
+            look_first=not (dropped and DATASETS_TAG in context.run.tags),
+            spread=pipes_spread(context, env) if dataset.workers > 1 else None,
+        )
         _report_files(context, dataset, loaded, dropped)
-        totals = ledger.totals(dataset.id)
+        told = Told(env, dataset, ledger, loaded, ledger.totals(dataset.id))
         if dropped:
-            yield dg.MaterializeResult(lake_key(dataset), metadata=_lake_metadata(loaded, totals))
-        yield dg.MaterializeResult(key, metadata=_metadata(env, dataset, loaded, totals))
-        yield from _checks(dataset, loaded, totals, ledger)
+            yield dg.MaterializeResult(lake_key(dataset), metadata=lake_metadata(told))
+        yield dg.MaterializeResult(key, metadata=raw_metadata(told))
+        yield dg.MaterializeResult(rejects.key, metadata=rejects_metadata(told))
+        yield from check_results(told, key, rejects.key)
 
     return load
 
@@ -118,7 +122,7 @@ def _report_files(context: dg.AssetExecutionContext, dataset: Dataset, loaded: L
     for file, outcome in loaded.files:
         if file.gone:
             continue
-        metadata = _file_metadata(file, outcome)
+        metadata = file_metadata(file, outcome)
         tags = {"dagster/data_version": file.version}
         if not file.partition or file.partition in targets:
             continue
@@ -128,110 +132,3 @@ def _report_files(context: dg.AssetExecutionContext, dataset: Dataset, loaded: L
             )
         if outcome.unreadable is None:
             context.log_event(dg.AssetMaterialization(raw_key(dataset), partition=file.partition, metadata=metadata))
-
-
-def _lake_metadata(loaded: Loaded, totals: Totals) -> dict[str, dg.MetadataValue]:
-    """What the lake holds. Its rows are those read, whatever became of them."""
-    metadata: dict[str, dg.MetadataValue] = {
-        "dagster/row_count": dg.MetadataValue.int(totals.rows_read),
-        **{f"files {state}": dg.MetadataValue.int(count) for state, count in sorted(totals.files.items())},
-    }
-    if loaded.files:
-        metadata["files"] = _files_table(loaded.files)
-    return metadata
-
-
-def _file_metadata(file: LedgerFile, outcome: Outcome) -> dict[str, dg.MetadataValue]:
-    metadata = {
-        "path": dg.MetadataValue.text(file.path),
-        "version": dg.MetadataValue.text(file.version),
-        "bytes": dg.MetadataValue.int(file.size_bytes),
-        "rows read": dg.MetadataValue.int(outcome.rows_read),
-        "dagster/row_count": dg.MetadataValue.int(outcome.rows_loaded),
-        "rows rejected": dg.MetadataValue.int(outcome.rows_rejected),
-    }
-    if outcome.unreadable is not None:
-        metadata["quarantined because"] = dg.MetadataValue.text(outcome.unreadable)
-    return metadata
-
-
-def _metadata(env: Environment, dataset: Dataset, loaded: Loaded, totals: Totals) -> dict[str, dg.MetadataValue]:
-    metadata = {
-        "dagster/row_count": dg.MetadataValue.int(totals.rows_loaded),
-        "files live": dg.MetadataValue.int(totals.files.get("loaded", 0)),
-        "files in this load": dg.MetadataValue.int(len(loaded.files)),
-        "rows in this load": dg.MetadataValue.int(loaded.rows_loaded),
-        "rows rejected": dg.MetadataValue.int(totals.rows_rejected),
-        "files quarantined": dg.MetadataValue.int(totals.files.get("quarantined", 0)),
-    }
-    if loaded.raw_version is not None:
-        metadata["delta version"] = dg.MetadataValue.int(loaded.raw_version)
-    if loaded.files:
-        metadata["files"] = _files_table(loaded.files)
-    if loaded.undeclared:
-        metadata["ignored columns"] = dg.MetadataValue.text(", ".join(sorted(loaded.undeclared)))
-    if loaded.unstable:
-        metadata["changed while read"] = dg.MetadataValue.text(", ".join(sorted(loaded.unstable)[:SHOWN]))
-    rejects = rejected_rows(env, dataset) if totals.rows_rejected or totals.files.get("quarantined") else []
-    if rejects:
-        metadata["rejects"] = dg.MetadataValue.table([dg.TableRecord(r) for r in rejects])
-    return metadata
-
-
-def rejected_rows(env: Environment, dataset: Dataset, limit: int = SHOWN) -> list[dict[str, str | int]]:
-    """Up to `limit` of the dataset's rejects: file, row, column, value, reason."""
-    from caudal.warehouse import delta
-
-    rows = delta.read_rows(env.quarantine / dataset.table, ["_file", "_row", "column", "value", "reason"], limit)
-    return [{k.removeprefix("_"): v if isinstance(v, int) else str(v or "") for k, v in row.items()} for row in rows]
-
-
-def _files_table(files: Sequence[tuple[LedgerFile, Outcome]]) -> dg.TableMetadataValue:
-    shown = [
-        dg.TableRecord(
-            {
-                "file": file.path,
-                "became": "deleted" if file.gone else "quarantined" if outcome.unreadable else "loaded",
-                "rows read": outcome.rows_read,
-                "rows loaded": outcome.rows_loaded,
-                "rows rejected": outcome.rows_rejected,
-                "reason": outcome.unreadable or "",
-            }
-        )
-        for file, outcome in sorted(files, key=lambda fo: not (fo[1].unreadable or fo[1].rows_rejected))[:SHOWN]
-    ]
-    return dg.MetadataValue.table(shown)
-
-
-def _checks(dataset: Dataset, loaded: Loaded, totals: Totals, ledger: Ledger) -> Iterator[dg.AssetCheckResult]:
-    key = raw_key(dataset)
-    lost = [o.path for _, o in loaded.files if o.rows_read != o.rows_loaded + o.rows_rejected]
-    yield dg.AssetCheckResult(
-        asset_key=key,
-        check_name="conservation",
-        passed=not lost and totals.rows_read == totals.rows_loaded + totals.rows_rejected,
-        metadata={"rows read": totals.rows_read, "rows loaded": totals.rows_loaded, "files that differ": ", ".join(lost)},
-    )
-    share = totals.rows_rejected / totals.rows_read if totals.rows_read else 0.0
-    yield dg.AssetCheckResult(
-        asset_key=key,
-        check_name="rejected_share",
-        passed=share <= dataset.max_rejected_share,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"share": share, "rows rejected": totals.rows_rejected, "table": f"quarantine.{dataset.table}"},
-    )
-    quarantined = ledger.files(dataset.id, "quarantined")
-    yield dg.AssetCheckResult(
-        asset_key=key,
-        check_name="files_readable",
-        passed=not quarantined,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={
-            "files quarantined": len(quarantined),
-            "files": dg.MetadataValue.md("\n".join(f"- `{f.path}`: {f.reason}" for f in quarantined[:SHOWN]) or "none"),
-        },
-    )
-
-
-def _described(description: str, unit: str | None) -> str:
-    return f"{description} Unit: {unit}." if unit else description

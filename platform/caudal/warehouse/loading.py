@@ -1,25 +1,29 @@
 """Lake files into the raw table: claim, normalize, commit, finish. Whatever is killed in between, each file is loaded once.
 
-One loader works on a dataset at a time, under a lock that dies with its holder; the protocol is in `caudal.lake.ledger`.
+One loader works on a dataset at a time, under a lock that dies with its holder; the protocol is in `caudal.lake.ledger`. It may
+have its files normalized by other processes (`caudal.warehouse.shards`), and commits what they have written.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from caudal.lake.evolution import evolved_dataset, record_of
 from caudal.lake.ledger import Ledger
 from caudal.lake.records import Batch, LedgerFile, Outcome
 from caudal.lake.watch import look
-from caudal.store import exclusive_lock, version_of
+from caudal.store import exclusive_lock, open_store
 from caudal.warehouse import delta
+from caudal.warehouse.batch import Prepared, prepare_files
 from caudal.warehouse.engine import connect_memory
-from caudal.warehouse.parts import LakeFile, Normalized, Quarantined, normalize_many, reject_schema, write_unreadable
+from caudal.warehouse.parts import reject_schema
+from caudal.warehouse.shards import Spread, split, spread_out
 
 if TYPE_CHECKING:
     from caudal.environment import Environment
@@ -27,6 +31,13 @@ if TYPE_CHECKING:
 
 #: Files that become one commit at most.
 BATCH_FILES = 2_000
+
+#: Passes over a batch in which columns appear, before that is an error: each finds those of all files.
+_EVOLUTIONS = 3
+
+
+class ChangedTypes(ValueError):
+    """The contract gives columns other types than the raw table has, and rows of files that are gone cannot be read again."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,7 @@ class Loaded:
     Attributes:
         files: each file that was finished, with what became of it; a deleted file has an empty version.
         unstable: files that changed or vanished while they were read; the next look at the lake will tell.
+        undeclared: names of columns that files have and the contract does not, and paths of such keys inside structs.
         raw_version: of the raw table now, None if it was never written.
 
     """
@@ -62,103 +74,181 @@ class Loaded:
         return [(f, o) for f, o in self.files if o.unreadable is not None]
 
 
-def load_pending(env: Environment, dataset: Dataset, run_id: str, batch_files: int = BATCH_FILES) -> Loaded:
-    """Look at the dataset's files and load what is pending, in batches, after settling what a killed loader left behind."""
+def load_pending(
+    env: Environment,
+    dataset: Dataset,
+    run_id: str,
+    batch_files: int = BATCH_FILES,
+    *,
+    look_first: bool = True,
+    spread: Spread | None = None,
+) -> Loaded:
+    """Load what is pending, in batches, after settling what a killed loader left behind.
+
+    Args:
+        look_first: look at the dataset's files before; else what the ledger knows is loaded.
+        spread: has shards of much work done by other processes, where the dataset declares `workers`.
+
+    Raises:
+        ChangedTypes: see there.
+
+    """
     ledger = Ledger(env.state / "ledger.db")
-    table = env.raw / dataset.table
     loaded = Loaded()
+    with settled(env, dataset, ledger):
+        if look_first:
+            look(env, ledger, [dataset])
+        rebuild = _rebuilt(env, dataset, ledger)
+        while batch := ledger.claim(dataset, run_id, -1 if rebuild else batch_files, leave=loaded.unstable):
+            _load_batch(env, dataset, ledger, batch, loaded, spread, rebuild=rebuild)
+            if rebuild and not loaded.files:
+                break  # A file changed meanwhile, so the table is as it was. The next run tries again.
+            rebuild = False
+        return replace(loaded, raw_version=delta.version_of_table(env.raw / dataset.table))
+
+
+@contextmanager
+def settled(env: Environment, dataset: Dataset, ledger: Ledger) -> Generator[None]:
+    """Hold the dataset's lock, with no unfinished batch."""
     with exclusive_lock(env.state / "locks" / f"{dataset.table}.lock"):
-        for number, prepared in ledger.unfinished(dataset):
-            if prepared and delta.committed(table, delta.Transaction(_application(ledger), number)):
-                ledger.finish(number)
+        for batch in ledger.unfinished(dataset.id):
+            if batch.prepared and delta.committed(env.raw / dataset.table, _transaction(ledger, batch.number)):
+                ledger.finish(batch.number)
             else:
-                ledger.abandon(number)
-        look(env, ledger, [dataset])
-        while batch := ledger.claim(dataset, run_id, batch_files, leave=loaded.unstable):
-            _load_batch(env, dataset, ledger, batch, loaded)
-        return Loaded(loaded.files, loaded.unstable, loaded.undeclared, delta.version_of_table(table))
+                ledger.abandon(batch.number)
+        if not ledger.knows_table(dataset.id):
+            _adopt_table(env, dataset, ledger)
+        yield
 
 
-def _load_batch(env: Environment, dataset: Dataset, ledger: Ledger, batch: Batch, loaded: Loaded) -> None:
-    table, rejects = env.raw / dataset.table, env.quarantine / dataset.table
-    transaction = delta.Transaction(_application(ledger), batch.number)
-    work = env.state / "parts" / dataset.table
+def _adopt_table(env: Environment, dataset: Dataset, ledger: Ledger) -> None:
+    """Have the ledger know whose rows the raw table and the rejects hold: its predecessor may have been lost."""
+    names = {n for folder in (env.raw, env.quarantine) for n in delta.files_with_rows(folder / dataset.table)}
+    paths = {delta.lake_file(name) for name in names}
+    ledger.adopt_table(dataset.id, names | paths, with_members={delta.lake_file(n) for n in names if delta.lake_file(n) != n})
+
+
+def _transaction(ledger: Ledger, number: int) -> delta.Transaction:
+    return delta.Transaction(f"caudal-ledger-{ledger.id}", number)
+
+
+def prepare_batch(
+    env: Environment, dataset: Dataset, ledger: Ledger, files: Sequence[LedgerFile], work: Path, spread: Spread | None = None
+) -> Prepared:
+    """Normalize `files` into the folder `work`, which is made anew."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    loaded_at = datetime.now(UTC)
-    held = {f.path: h for f in batch.files if not f.gone and (h := _hold(env, f, work)) is not None}
-    with connect_memory(env) as connection:
-        files = [LakeFile(f.path, f.version, held[f.path]) for f in batch.files if f.path in held]
-        results = list(normalize_many(connection, dataset, files, loaded_at=loaded_at, into=work))
-    unstable = {f.path for f in batch.files if not f.gone and not _unchanged(f, held.get(f.path))}
-    loaded.unstable.update(unstable)
-    if unstable & held.keys():
+    present = [f for f in files if not f.gone]
+    repairs = ledger.repairs(dataset.id)
+    if spread is not None and len(groups := split(present, dataset.workers)) > 1:
+        return spread_out(env, dataset, groups, repairs, work, spread)
+    return prepare_files(
+        lambda: connect_memory(env),
+        open_store(env.lake_url),
+        dataset,
+        present,
+        repairs=repairs,
+        copies=lambda contents: ledger.live_copies(dataset.id, contents),
+        loaded_at=datetime.now(UTC),
+        work=work,
+    )
+
+
+def commit_batch(
+    env: Environment, dataset: Dataset, ledger: Ledger, batch: Batch, prepared: Prepared, *, rebuild: bool = False
+) -> list[tuple[LedgerFile, Outcome]]:
+    """Make what was prepared of a batch visible, and finish it; what became of each of its files.
+
+    Nothing is committed, and the batch given up, if a file changed while it was read, or somebody has given it up already.
+    """
+    table, rejects = env.raw / dataset.table, env.quarantine / dataset.table
+    transaction = _transaction(ledger, batch.number)
+    by_path = {o.path: o for o in prepared.outcomes}
+    if prepared.unstable & by_path.keys():
         ledger.abandon(batch.number)
-        return
-    outcomes = list(_outcomes(results))
-    parts = [r.part for r in results if isinstance(r, Normalized) and r.part is not None]
-    reject_parts = [r.rejects for r in results if isinstance(r, Normalized) and r.rejects is not None]
-    unreadable = {o.path: o.unreadable for o in outcomes if o.unreadable is not None}
-    if unreadable:
-        reject_parts.append(write_unreadable(unreadable, {f.path: f.version for f in files}, loaded_at, work))
-    ledger.prepare(batch, outcomes)
-    _replace_rejects(rejects, reject_parts, batch, outcomes, transaction)
-    replaced = [f.path for f in batch.files if f.path not in unreadable and (f.gone or f.path in held)]
-    if replaced:
-        known = delta.last_transaction(table, transaction.application) is not None or delta.is_empty(table)
-        fresh = known and not any(f.may_have_rows for f in batch.files)
-        delta.replace_files(table, dataset.contract.arrow_schema(), parts, replaced, transaction=transaction, append=fresh)
+        return []
+    if not ledger.prepare(batch, prepared.outcomes, dataset.fingerprint):
+        return []
+    _replace_rejects(rejects, prepared, batch, transaction)
+    schema = dataset.contract.arrow_schema()
+    replaced = [f for f in batch.files if f.gone or (f.path in by_path and by_path[f.path].unreadable is None)]
+    if rebuild:
+        delta.replace_all(table, schema, prepared.parts, transaction=transaction)
+    elif replaced:
+        fresh = not any(f.may_have_rows for f in batch.files)
+        members = {f.path for f in replaced if f.has_members or (f.path in by_path and by_path[f.path].has_members)}
+        paths = [f.path for f in replaced]
+        delta.replace_files(table, schema, prepared.parts, paths, transaction=transaction, append=fresh, with_members=members)
     ledger.finish(batch.number)
-    by_path = {o.path: o for o in outcomes}
-    for file in batch.files:
-        if file.gone or file.path in by_path:
-            loaded.files.append((file, by_path.get(file.path, Outcome(file.path))))
-    for result in results:
-        if isinstance(result, Normalized):
-            loaded.undeclared.update(c.name for c in result.undeclared)
-    shutil.rmtree(work, ignore_errors=True)
+    return [(f, by_path.get(f.path, Outcome(f.path))) for f in batch.files if f.gone or f.path in by_path]
 
 
-def _outcomes(results: Sequence[Normalized | Quarantined]) -> Iterator[Outcome]:
-    for result in results:
-        if isinstance(result, Normalized):
-            for counts in result.files:
-                yield Outcome(counts.path, counts.rows_read, counts.rows_loaded, counts.rows_rejected)
-        else:
-            yield Outcome(result.path, unreadable=result.reason)
+def evolve(ledger: Ledger, dataset: Dataset, prepared: Prepared) -> bool:
+    """Write down the columns that files brought, where the contract lets the table evolve; whether there were any."""
+    if dataset.contract.drift != "evolve" or not prepared.undeclared:
+        return False
+    ledger.evolve(dataset.id, [record_of(column, path) for column, path in prepared.undeclared.values()])
+    return True
 
 
-def _replace_rejects(
-    table: Path, parts: list[Path], batch: Batch, outcomes: Sequence[Outcome], transaction: delta.Transaction
+def _load_batch(
+    env: Environment,
+    dataset: Dataset,
+    ledger: Ledger,
+    batch: Batch,
+    loaded: Loaded,
+    spread: Spread | None,
+    *,
+    rebuild: bool,
 ) -> None:
+    home = env.state / "parts" / dataset.table
+    shutil.rmtree(home, ignore_errors=True)
+    work = home / str(batch.number)
+    for _ in range(_EVOLUTIONS):
+        effective = evolved_dataset(dataset, ledger.evolved(dataset.id))
+        prepared = prepare_batch(env, effective, ledger, batch.files, work, spread)
+        loaded.undeclared.update(prepared.undeclared, prepared.left_out)
+        if not evolve(ledger, dataset, prepared):
+            break
+    else:
+        raise RuntimeError(f"{dataset.id}: columns keep appearing while the same files are read again; deliver them anew")
+    loaded.unstable.update(prepared.unstable)
+    loaded.files.extend(commit_batch(env, effective, ledger, batch, prepared, rebuild=rebuild))
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def _rebuilt(env: Environment, dataset: Dataset, ledger: Ledger) -> bool:
+    """Whether the raw table has columns of other types than the contract; then all files are pending, to make it anew."""
+    contract = evolved_dataset(dataset, ledger.evolved(dataset.id)).contract
+    changed = delta.differing_types(env.raw / dataset.table, contract.arrow_schema())
+    if not changed:
+        return False
+    kept = [f.path for f in ledger.files(dataset.id, "deleted") if f.live_version]
+    if kept:
+        raise ChangedTypes(
+            f"{dataset.id}: the contract gives columns other types than the raw table has ({'; '.join(changed)}), so all files "
+            f"must be read again, and {len(kept)} of them are gone from the lake while their rows are kept, such as {kept[0]}. "
+            f"Put them back, give their rows up with `caudal lake forget {dataset.id} --gone`, or declare new columns instead"
+        )
+    ledger.ask_again(dataset.id, announce=False)
+    return True
+
+
+def _replace_rejects(table: Path, prepared: Prepared, batch: Batch, transaction: delta.Transaction) -> None:
     """Replace the files' rejects. Doing so again gives the same, so this needs no transaction of its own."""
-    concerned = {o.path for o in outcomes if o.rows_rejected or o.unreadable}
+    concerned = {o.path for o in prepared.outcomes if o.rows_rejected or o.unreadable or o.note}
     concerned |= {f.path for f in batch.files if f.may_have_rows}
-    if parts or (concerned and delta.version_of_table(table) is not None):
-        delta.replace_files(table, reject_schema(), parts, sorted(concerned), transaction=transaction)
+    members = _with_members(batch.files, prepared.outcomes)
+    if prepared.rejects or (concerned and delta.version_of_table(table) is not None):
+        delta.replace_files(
+            table,
+            reject_schema(),
+            prepared.rejects,
+            sorted(concerned),
+            transaction=transaction,
+            with_members=members & concerned,
+        )
 
 
-def _hold(env: Environment, file: LedgerFile, work: Path) -> Path | None:
-    """A second name for the file, so that it stays what it is while it is read; None if it is no longer that version."""
-    path = env.lake / file.path
-    link = work / f"{abs(hash(file.path)):x}{''.join(path.suffixes[-2:])}"
-    try:
-        os.link(path, link)
-    except FileNotFoundError:
-        return None
-    except OSError:
-        link = path
-    return link if _unchanged(file, link) else None
-
-
-def _unchanged(file: LedgerFile, held: Path | None) -> bool:
-    if held is None:
-        return False
-    try:
-        return version_of(held.stat()) == file.version
-    except FileNotFoundError:
-        return False
-
-
-def _application(ledger: Ledger) -> str:
-    return f"caudal-ledger-{ledger.id}"
+def _with_members(files: Iterable[LedgerFile], outcomes: Iterable[Outcome]) -> set[str]:
+    return {f.path for f in files if f.has_members} | {o.path for o in outcomes if o.has_members}

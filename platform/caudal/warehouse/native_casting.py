@@ -11,21 +11,30 @@
 | time | time |
 | text | what `caudal.warehouse.casting` says |
 | struct, map; list | object; array, as JSON text |
+| struct; list | object with properties; array with items: each value inside by these rules |
+| map | object with properties: by way of JSON text |
 
 Everything else is no loss of a value but a misunderstanding: the file is refused.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from caudal.warehouse.casting import Cast, cast_text
+from caudal.lake.readers.parquet_types import fits_json, kind_of
+from caudal.lake.readers.rows import SourceColumn
+from caudal.warehouse.casting import Cast, cast_text, without_markers
 from caudal.warehouse.json_text import JSON_FAULT
+from caudal.warehouse.nested_casting import OtherType, Place, Scalar, nested
 from caudal.warehouse.sql import first_of, text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from caudal.contracts import Column
-    from caudal.lake.readers.rows import SourceColumn
+
+_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 
 _EXACT_INTEGERS = 2**53
 #: Below so many digits a decimal and its double stand for each other.
@@ -42,6 +51,8 @@ def cast_native(column: Column, source: SourceColumn, s: str) -> Cast | None:
     """How the value `s` of a source column becomes the column's type; None where the one is no form of the other."""
     if source.kind == "text":
         return cast_text(column, s)
+    if column.is_nested:
+        return _nested(column, source, s)
     match column.logical_type:
         case "string":
             return Cast(f"CAST({s} AS VARCHAR)", "NULL") if source.kind in ("integer", "unsigned") else None
@@ -57,6 +68,24 @@ def cast_native(column: Column, source: SourceColumn, s: str) -> Cast | None:
             return _json(column, source, s)
         case _:
             return _moment(column, source, s)
+
+
+def present(column: Column, source: SourceColumn, s: str, null_markers: Sequence[str]) -> str:
+    """The value `s` of a source column; NULL if it is a null marker. A number is one if it is the same number.
+
+    Args:
+        column: with its own markers.
+        source: how it comes.
+        s: SQL.
+        null_markers: of the dataset, for text.
+
+    """
+    if source.kind == "text":
+        return without_markers(column, s, null_markers)
+    numbers = [m for m in column.null_markers if _NUMBER.fullmatch(m)]
+    if not numbers or source.kind not in ("integer", "unsigned", "decimal", "float", "double"):
+        return s
+    return first_of((f"{s} IN ({', '.join(numbers)})", "NULL"), otherwise=s)
 
 
 def shown(source: SourceColumn, s: str) -> str:
@@ -128,10 +157,34 @@ def _double(column: Column, source: SourceColumn, s: str) -> Cast | None:
             return None
 
 
+def _nested(column: Column, source: SourceColumn, s: str) -> Cast | None:
+    import pyarrow as pa
+
+    if source.kind != "nested":
+        return None
+    if column.fields and pa.types.is_map(source.arrow_type):
+        return cast_text(column, f"(to_json({s})::VARCHAR)") if fits_json(source.arrow_type) else None
+    found = nested(column, s, source.arrow_type, _scalar)
+    return Cast(found.value, found.reason)
+
+
+def _scalar(column: Column, place: Place) -> Scalar:
+    assert place.kind is not None
+    known = kind_of(place.kind)
+    source = None if known is None else SourceColumn(column.name, *known)
+    s = "NULL" if source is None else present(column, source, place.x, ())
+    cast = None if source is None else cast_native(column, source, f"({s})")
+    if source is None or cast is None:
+        raise OtherType(place.path)
+    return Scalar(cast, f"({s})", source.kind == "text")
+
+
 def _json(column: Column, source: SourceColumn, s: str) -> Cast | None:
     import pyarrow as pa
 
     if source.kind != "nested":
+        return None
+    if not fits_json(source.arrow_type):
         return None
     if (column.logical_type == "object") != (pa.types.is_struct(source.arrow_type) or pa.types.is_map(source.arrow_type)):
         return None

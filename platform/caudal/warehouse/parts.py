@@ -7,18 +7,22 @@ others go on.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from caudal.lake.readers.ahead import in_order
 from caudal.lake.readers.formats import read_lake_file
 from caudal.lake.readers.members import Refused, members
 from caudal.lake.readers.rows import LakeFile, SourceColumn, Unreadable
+from caudal.lake.readers.unpacked import UnpackedFiles
+from caudal.warehouse.json_split import provide_split
 from caudal.warehouse.json_text import provide_json_fault
-from caudal.warehouse.sql import text
-from caudal.warehouse.statements import Statements
+from caudal.warehouse.judging import Judge
+from caudal.warehouse.part_file import LineageWriter
 from caudal.warehouse.streams import Group, Stream
 
 if TYPE_CHECKING:
@@ -39,10 +43,8 @@ __all__ = [
     "normalize",
     "normalize_many",
     "reject_schema",
-    "write_unreadable",
+    "write_quarantined",
 ]
-
-_RELATION = "caudal_rows"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class FileCounts:
     rows_loaded: int
     rows_rejected: int
     member: str | None = None
+    dialect: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Normalized:
             row. It is the caller's to delete.
         rejects: a Parquet file of `reject_schema()`, one row for each problem; None without any.
         undeclared: columns that some file has and the contract does not.
+        left_out: the paths of keys inside structs, such as `lines[].colour`, that the contract does not have.
 
     """
 
@@ -74,6 +78,7 @@ class Normalized:
     part: Path | None
     rejects: Path | None
     undeclared: tuple[Column, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,56 +126,62 @@ def normalize_many(
     """
     into.mkdir(parents=True, exist_ok=True)
     provide_json_fault(connection, dataset.contract)
-    work = _Work(connection, dataset, loaded_at, into)
+    work = _Work(connection, dataset, loaded_at, into, provide_split(connection, dataset.contract))
     groups: dict[tuple[SourceColumn, ...], Group] = {}
-    for file in work.members(files):
-        if isinstance(file, Quarantined):
-            yield file
-            continue
-        try:
-            rows = read_lake_file(dataset, file)
-            work.statements(rows.columns).check()
-        except Unreadable as refused:
-            yield Quarantined(file.path, file.version, _told(refused, file), file.member)
-            continue
-        group = groups.setdefault(rows.columns, Group([], []))
-        group.files.append(file)
-        group.rows.append(rows)
-        if group.is_full:
-            yield from work.normalize(groups.pop(rows.columns))
-    for group in groups.values():
-        yield from work.normalize(group)
+    with UnpackedFiles() as unpacked:
+        for file in work.members(files):
+            if isinstance(file, Quarantined):
+                yield file
+                continue
+            unpacked.take(file)
+            try:
+                rows = read_lake_file(dataset, file)
+                work.judge_of(rows.columns)
+            except Unreadable as refused:
+                yield Quarantined(file.path, file.version, _told(refused, file), file.member)
+                unpacked.done(file)
+                continue
+            group = groups.setdefault(rows.columns, Group([], []))
+            if not group.has_room_for(rows):
+                yield from work.normalize(group)
+                unpacked.done(*group.files)
+                group = groups[rows.columns] = Group([], [])
+            group.files.append(file)
+            group.rows.append(rows)
+            if group.is_full:
+                yield from work.normalize(groups.pop(rows.columns))
+                unpacked.done(*group.files)
+        for group in groups.values():
+            yield from work.normalize(group)
+            unpacked.done(*group.files)
 
 
 def reject_schema() -> pa.Schema:
     """The schema of rejects: one row for each problem of a row that its contract refused, or for a file that was quarantined.
 
-    `_row` is None for a whole file. `column` is None where no column is to blame. `value` is what stands in the file.
+    `_row` is None for a whole file. `column` is None where no column is to blame. `value` is what stands in the file, and
+    `record` the whole row as one object of JSON, with text or null for each column of the contract that the file has; it is
+    None where the row could not be split into values: then `value` is the whole line.
     """
     import pyarrow as pa
 
     lineage = [("_file", pa.string()), ("_version", pa.string()), ("_row", pa.int64())]
-    told = [("column", pa.string()), ("value", pa.string()), ("reason", pa.string())]
+    told = [("column", pa.string()), ("value", pa.string()), ("reason", pa.string()), ("record", pa.string())]
     return pa.schema([*lineage, *told, ("_loaded_at", pa.timestamp("us", "UTC"))])
 
 
-def write_unreadable(reasons: Mapping[str, str], versions: Mapping[str, str], loaded_at: datetime, into: Path) -> Path:
-    """Write quarantined files as rejects: a Parquet file of `reject_schema()`.
-
-    Args:
-        reasons: by path.
-        versions: by path.
-
-    """
+def write_quarantined(quarantined: Sequence[Quarantined], loaded_at: datetime, into: Path) -> Path:
+    """Write quarantined files and members as rejects: a Parquet file of `reject_schema()`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = [
-        {"_file": path, "_version": versions[path], "reason": reason, "_loaded_at": loaded_at}
-        for path, reason in reasons.items()
+        {"_file": LakeFile(q.path, q.version, into, q.member).name, "_version": q.version, "reason": q.reason}
+        for q in quarantined
     ]
+    table = pa.Table.from_pylist([row | {"_loaded_at": loaded_at} for row in rows], reject_schema())
     written = into / f"{uuid.uuid4().hex}.quarantined.parquet"
-    pq.write_table(pa.Table.from_pylist(rows, reject_schema()), written)
+    pq.write_table(table, written)
     return written
 
 
@@ -187,11 +198,17 @@ class _Work:
     dataset: Dataset
     loaded_at: datetime
     into: Path
+    left_out: set[str]
 
-    def statements(self, columns: tuple[SourceColumn, ...]) -> Statements:
-        options = {"csv": self.dataset.csv.null_markers, "excel": self.dataset.excel.null_markers}
-        markers = options.get(self.dataset.format, ())
-        return Statements(self.dataset.contract, columns, markers, _RELATION, self.loaded_at)
+    @cached_property
+    def _judges(self) -> dict[tuple[SourceColumn, ...], Judge]:
+        return {}
+
+    def judge_of(self, columns: tuple[SourceColumn, ...]) -> Judge:
+        """The judge of rows of these columns. Raises `Unreadable` where the type of one is no form of the declared one."""
+        if columns not in self._judges:
+            self._judges[columns] = Judge(self.connection, self.dataset.contract, columns, self.dataset.null_markers)
+        return self._judges[columns]
 
     def members(self, files: Iterable[LakeFile]) -> Iterator[LakeFile | Quarantined]:
         """What is to be read of each file: itself, or its members."""
@@ -212,9 +229,11 @@ class _Work:
         while group.files:
             stream = Stream(group)
             try:
-                yield self._together(group, stream)
-            except duckdb.Error as failed:
+                result = self._together(group, stream)
+            except Exception as failed:
                 if stream.stopped_by is None:
+                    if not isinstance(failed, duckdb.Error):
+                        raise
                     yield from self._apart(group, failed)
                     return
                 index, cause = stream.stopped_by
@@ -224,6 +243,7 @@ class _Work:
                 yield Quarantined(file.path, file.version, _told(cause, file), file.member)
                 group = group.of([i for i in range(len(group.files)) if i != index])
             else:
+                yield result
                 return
 
     def _apart(self, group: Group, failed: duckdb.Error) -> Iterator[Normalized | Quarantined]:
@@ -242,46 +262,36 @@ class _Work:
         yield from self.normalize(group.of(range(half, len(group.files))))
 
     def _together(self, group: Group, stream: Stream) -> Normalized:
-        name = uuid.uuid4().hex
-        part, rejects = self.into / f"{name}.parquet", self.into / f"{name}.rejects.parquet"
-        statements = self.statements(group.rows[0].columns)
-        self._write(stream, statements.part(group.files), part)
-        loaded = self._rows_by_file(part, "count(*)")
-        faulty = [i for i, f in enumerate(group.files) if loaded.get(f.name, 0) != stream.read[i]]
-        rejected: dict[str, int] = {}
-        if faulty:
-            again = group.of(faulty)
-            self._write(Stream(again), statements.rejects(again.files), rejects)
-            rejected = self._rows_by_file(rejects, "count(DISTINCT _row)")
+        name, files = uuid.uuid4().hex, group.files
+        judge = self.judge_of(group.rows[0].columns)
+        schema = self.dataset.contract.arrow_schema()
+        loaded, rejected = ([0] * len(files) for _ in range(2))
+        with (
+            LineageWriter(self.into / f"{name}.parquet", schema, files, self.loaded_at) as part,
+            LineageWriter(self.into / f"{name}.rejects.parquet", reject_schema(), files, self.loaded_at) as rejects,
+            closing(in_order(partial(judge.judge, batch) for batch in stream.batches())) as judged,
+        ):
+            for rows in judged:
+                part.write(rows.accepted)
+                _count(rows.accepted, loaded)
+                if rows.rejects is not None:
+                    rejects.write(rows.rejects)
+                    _count(rows.rejects.group_by(["_index", "_row"]).aggregate([]), rejected)
         counts = tuple(
-            FileCounts(f.path, f.version, read, loaded.get(f.name, 0), rejected.get(f.name, 0), f.member)
-            for f, read in zip(group.files, stream.read, strict=True)
+            FileCounts(f.path, f.version, stream.read[i], loaded[i], rejected[i], f.member, group.rows[i].dialect)
+            for i, f in enumerate(files)
         )
         lost = [c for c in counts if c.rows_read != c.rows_loaded + c.rows_rejected]
-        if lost:
-            raise RuntimeError(f"the rows read are not the rows loaded and rejected: {lost[0]}")
+        if lost or part.rows != sum(loaded):
+            raise RuntimeError(f"the rows read are not the rows loaded and rejected: {(lost or counts)[0]}")
         undeclared = {column.name: column for rows in group.rows for column in rows.undeclared}
-        result = Normalized(counts, part, rejects if faulty else None, tuple(undeclared.values()))
-        if not loaded:
-            part.unlink()
-            result = replace(result, part=None)
-        return result
+        left_out = sorted(self.left_out | judge.left_out)
+        return Normalized(counts, part.path, rejects.path, tuple(undeclared.values()), tuple(left_out))
 
-    def _write(self, stream: Stream, select: str, target: Path) -> None:
-        with self._registered(stream):
-            self.connection.execute(f"COPY ({select}) TO {text(str(target))} (FORMAT parquet)")
 
-    @contextmanager
-    def _registered(self, stream: Stream) -> Generator[None]:
-        """Offer the rows as the relation. A condition is not pushed below the projection, where it would be evaluated twice."""
-        self.connection.register(_RELATION, stream.reader())
-        self.connection.execute("SET disabled_optimizers = 'filter_pushdown'")
-        try:
-            yield
-        finally:
-            self.connection.execute("RESET disabled_optimizers")
-            self.connection.unregister(_RELATION)
+def _count(rows: pa.Table, counts: list[int]) -> None:
+    """Add the rows of each file to its count."""
+    import numpy as np
 
-    def _rows_by_file(self, parquet: Path, aggregate: str) -> dict[str, int]:
-        select = f"SELECT _file, {aggregate} FROM read_parquet({text(str(parquet))}) GROUP BY _file"
-        return dict(self.connection.execute(select).fetchall())
+    for index, count in enumerate(np.bincount(rows["_index"].to_numpy(), minlength=len(counts)).tolist()):
+        counts[index] += count

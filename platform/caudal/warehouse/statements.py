@@ -1,4 +1,4 @@
-"""The SQL that makes a part, and the rejects, of rows that a reader gives."""
+"""The SQL that types rows as a reader gives them, and tells why some are rejected."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from caudal.lake.readers.rows import LakeFile, SourceColumn, Unreadable
-from caudal.warehouse.casting import Cast, is_absent, without_markers
-from caudal.warehouse.native_casting import cast_native, shown
+from caudal.lake.readers.rows import SourceColumn, Unreadable
+from caudal.warehouse.casting import Cast, is_absent
+from caudal.warehouse.native_casting import cast_native, present, shown
+from caudal.warehouse.nested_casting import OtherType, unknown_fields
 from caudal.warehouse.rules import violations
 from caudal.warehouse.sql import first_of, identifier, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
     from caudal.contracts import Column, Contract
 
@@ -42,11 +42,11 @@ class _Typed:
         if self.source is None:
             return "CAST(NULL AS VARCHAR)"
         name = identifier(self.source.name)
-        return without_markers(self.column, name, self.null_markers) if self.source.kind == "text" else name
+        return present(self.column, self.source, name, self.null_markers)
 
     @property
     def value(self) -> str:
-        """SQL of the typed value. A zero has no sign: DuckDB's Parquet would keep that of some and not of others."""
+        """SQL of the typed value. A zero has no sign."""
         typed = f"CAST({self.cast.value} AS {self.column.duckdb_type})"
         return f"{typed} + 0::DOUBLE" if self.column.duckdb_type == "DOUBLE" else typed
 
@@ -73,10 +73,11 @@ class _Typed:
 
 @dataclass(frozen=True)
 class Statements:
-    """The statements over a relation of lake files that give the same source columns.
+    """The statements over a relation of rows.
 
     Attributes:
-        relation: with the source columns, `PLACE_COLUMNS`, and `_index`, the place of the lake file in `files`.
+        sources: the columns that the rows have.
+        relation: with the source columns, `PLACE_COLUMNS`, and `_index`, the number of the lake file.
 
     """
 
@@ -84,7 +85,6 @@ class Statements:
     sources: tuple[SourceColumn, ...]
     null_markers: tuple[str, ...]
     relation: str
-    loaded_at: datetime
 
     @cached_property
     def _typed(self) -> list[_Typed]:
@@ -92,60 +92,86 @@ class Statements:
         typed = []
         for number, column in enumerate(self.contract.columns):
             source = by_name.get(column.name)
-            cast = cast_native(column, source, f"s{number}") if source else Cast("NULL", "NULL")
-            if cast is None:
-                assert source is not None
-                raise Unreadable(_mismatch(column, source))
+            cast = _cast(column, source, f"s{number}") if source else Cast("NULL", "NULL")
             typed.append(_Typed(column, source, number, cast, self.null_markers))
         return typed
 
     def check(self) -> None:
-        """Raise `Unreadable` where the type of a source column is no form of the declared one."""
-        _ = self._typed
-
-    def part(self, files: Sequence[LakeFile]) -> str:
-        """SELECT of the rows that the contract accepts, in the part's schema."""
-        columns = ", ".join(f"{t.v} AS {identifier(t.column.name)}" for t in self._typed)
-        return f"SELECT {columns}, {', '.join(self._lineage(files))} FROM ({self._evaluated()}) WHERE {self._accepted}"
-
-    def rejects(self, files: Sequence[LakeFile]) -> str:
-        """SELECT of one row for each problem of the rows that it does not."""
-        split = "_problem IS NULL"
-        found = ["{'name': _column, 'value': _text, 'reason': _problem}"]
-        for t in self._typed:
-            name, value = text(t.column.name), shown(t.source, t.s) if t.source else "NULL"
-            for condition, reason in t.problems():
-                told = first_of((f"{split} AND {condition}", reason))
-                found.append(f"{{'name': {name}, 'value': {value}, 'reason': {told}}}")
-        problems = f"list_filter([{', '.join(found)}], lambda p: p.reason IS NOT NULL)"
-        rows = f"SELECT *, unnest({problems}) AS p FROM ({self._evaluated()}) WHERE NOT ({self._accepted})"
-        file, version, row, loaded_at = self._lineage(files)
-        told = 'p.name AS "column", p.value AS value, p.reason AS reason'
-        return f"SELECT {file}, {version}, {row}, {told}, {loaded_at} FROM ({rows})"
+        """Raise `Unreadable` where the type of a source column is no form of the declared one, or drifted from it inside."""
+        typed = ((t.column, t.source) for t in self._typed)
+        for column, source in typed:
+            for path, alike in _unknown(column, source):
+                if alike is not None or self.contract.drift == "freeze":
+                    why = f"differs from `{alike}` only in case" if alike else "is not in the contract"
+                    raise Unreadable(f"column `{column.name}`: the field `{path}` {why}. Correct the file, or the contract")
 
     @property
-    def _accepted(self) -> str:
-        return " AND ".join(["_problem IS NULL", *(t.accepted for t in self._typed)])
+    def left_out(self) -> set[str]:
+        """The paths of fields inside structs that the contract does not have."""
+        return {path for t in self._typed for path, _ in _unknown(t.column, t.source)}
 
-    def _evaluated(self) -> str:
-        present = ", ".join(f"{t.source_value} AS {t.s}" for t in self._typed)
-        values = ", ".join(f"{t.value} AS {t.v}" for t in self._typed)
-        return f"SELECT *, {values} FROM (SELECT {present}, _index, _row, _problem, _text, _column FROM {self.relation})"
+    def typed(self, columns: Sequence[int]) -> str:
+        """SELECT of the rows in order: whether the row has no problem in some columns of the contract, as `_accepted`, and
+        the value of each of them, named by its number.
 
-    def _lineage(self, files: Sequence[LakeFile]) -> tuple[str, str, str, str]:
-        paths, versions = (
-            [text(value) for value in values] for values in ([f.name for f in files], [f.version for f in files])
-        )
-        return (
-            f"{_at_index(paths)} AS _file",
-            f"{_at_index(versions)} AS _version",
-            "_row",
-            f"TIMESTAMPTZ '{self.loaded_at.isoformat(' ')}' AS _loaded_at",
-        )
+        Args:
+            columns: their numbers in the contract.
+
+        """
+        chosen = [self._typed[n] for n in columns]
+        values = [f'{t.v} AS "{t.number}"' for t in chosen]
+        accepted = " AND ".join(["_problem IS NULL", *(t.accepted for t in chosen)])
+        return f"SELECT {', '.join([*values, f'{accepted} AS _accepted'])} FROM ({self._evaluated(chosen)})"
+
+    def rejects(self, columns: Sequence[int]) -> str:
+        """SELECT of `_index`, `_row`, `column`, `value`, `reason` and `record`, one row for each problem that a row has.
+
+        Args:
+            columns: numbers of those columns of the contract in which there may be problems.
+
+        """
+        chosen = [self._typed[n] for n in columns]
+        found = ["{'name': _column, 'value': _text, 'reason': _problem}"]
+        for t in chosen:
+            name, value = text(t.column.name), shown(t.source, t.s) if t.source else "NULL"
+            for condition, reason in t.problems():
+                told = first_of((f"_problem IS NULL AND {condition}", reason))
+                found.append(f"{{'name': {name}, 'value': {value}, 'reason': {told}}}")
+        problems = f"list_filter([{', '.join(found)}], lambda p: p.reason IS NOT NULL)"
+        rows = f"SELECT *, unnest({problems}) AS p FROM ({self._evaluated(chosen, self._record)})"
+        return f'SELECT _index, _row, p.name AS "column", p.value AS value, p.reason AS reason, _record AS record FROM ({rows})'
+
+    @property
+    def _record(self) -> str:
+        """The whole row as JSON text, its values as they are shown to people."""
+        values = [f"{text(s.name)}: {shown(s, identifier(s.name))}" for s in self.sources]
+        return f"CASE WHEN _problem IS NULL THEN CAST(to_json({{{', '.join(values)}}}) AS VARCHAR) END AS _record"
+
+    def _evaluated(self, columns: Sequence[_Typed], *others: str) -> str:
+        present = [f"{t.source_value} AS {t.s}" for t in columns]
+        given = f"SELECT {', '.join([*present, *others, '_index, _row, _problem, _text, _column'])} FROM {self.relation}"
+        prepared = [f"{t.cast.prepared} AS {t.s}p" for t in columns if t.cast.prepared]
+        if prepared:
+            given = f"SELECT *, {', '.join(prepared)} FROM ({given})"
+        return f"SELECT {', '.join(['*', *(f'{t.value} AS {t.v}' for t in columns)])} FROM ({given})"
 
 
-def _at_index(literals: Sequence[str]) -> str:
-    return literals[0] if len(literals) == 1 else f"([{', '.join(literals)}])[_index + 1]"
+def _cast(column: Column, source: SourceColumn, s: str) -> Cast:
+    try:
+        cast = cast_native(column, source, s)
+    except OtherType as other:
+        raise Unreadable(
+            f"column `{column.name}` holds {source.arrow_type}, and what it holds at `{other}` is no form of what the contract "
+            "declares there. Correct the file, or the contract"
+        ) from None
+    if cast is None:
+        raise Unreadable(_mismatch(column, source))
+    return cast
+
+
+def _unknown(column: Column, source: SourceColumn | None) -> Iterator[tuple[str, str | None]]:
+    if column.is_nested and source is not None and source.kind == "nested":
+        yield from unknown_fields(column, source.arrow_type, column.name)
 
 
 def _mismatch(column: Column, source: SourceColumn) -> str:

@@ -6,7 +6,10 @@ What lives here knows formats and drift; what a value must be is the warehouse's
 
 | format | `_row` |
 |---|---|
-| CSV, JSON lines | the line on which the row starts, as an editor shows it: the header counts, and so do blank lines |
+| CSV, fixed width, JSON lines | the line on which the row starts, as an editor shows it: the header counts, and so do blank lines |
 | Excel | the row of the sheet |
-| Parquet | the row itself: Parquet has no lines |
+| JSON, XML | the number of the element: several may stand on a line |
+| Parquet, Avro, ORC | the row itself: these have no lines |
+
+A compressed file, and a member of an archive, is unpacked first (`members`), and read as what it holds.
 """

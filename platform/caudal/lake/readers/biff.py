@@ -1,4 +1,4 @@
-"""Error cells of an `.xls` workbook: BIFF8 records ([MS-XLS]) in a stream of a compound file ([MS-CFB])."""
+"""The cells of an `.xls` workbook, and which hold errors: BIFF records ([MS-XLS]) in a stream of a compound file ([MS-CFB])."""
 
 from __future__ import annotations
 
@@ -10,71 +10,120 @@ COMPOUND_FILE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _HEADER_SECTORS = 109
 _LAST_REGULAR_SECTOR = 0xFFFFFFFA
 
-#: Records: a formula with its result, a constant that is a truth value or an error, a sheet's place, the end of a sheet.
-_FORMULA, _BOOLEAN_OR_ERROR, _SHEET, _END = 0x0006, 0x0205, 0x0085, 0x000A
+#: Records: a formula with its result, a constant that is a truth value or an error, numbers side by side.
+_FORMULA, _BOOLEAN_OR_ERROR, _NUMBERS = 0x0006, 0x0205, 0x00BD
+
+#: All that are cells with a value.
+_CELLS = {_FORMULA, _BOOLEAN_OR_ERROR, _NUMBERS, 0x00D6, 0x00FD, 0x0203, 0x0204, 0x027E}
+
+#: Records: that what follows is encrypted, a sheet's place, the end of a sheet.
+_PASSWORD, _SHEET, _END = 0x002F, 0x0085, 0x000A
 
 
-def biff_errors(file: Path, sheet: int) -> Iterator[tuple[tuple[int, int], int]]:
-    """Yield the cell (row, column), from 0, and the code of each error of the sheet at the place `sheet`, from 0.
+class Locked(Exception):
+    """The workbook has a password."""
+
+
+def biff_errors(file: Path) -> Iterator[tuple[int, int, int, int | None]]:
+    """Yield the cells of all sheets that are not empty: sheet, row and column from 0, and the code of the error that it holds.
+
+    Of cells that are written together, the first and the last are given.
 
     Raises:
+        Locked: its cells are encrypted.
         ValueError, struct.error: the file is damaged.
 
     """
     stream = _workbook_stream(file.read_bytes())
-    places = [struct.unpack_from("<I", stream, start)[0] for kind, start in _records(stream, 0) if kind == _SHEET]
-    for kind, start in _records(stream, places[sheet]):
-        if kind == _BOOLEAN_OR_ERROR:
-            row, column, _, code, is_error = struct.unpack_from("<HHHBB", stream, start)
-            if is_error:
-                yield (row, column), code
-        elif kind == _FORMULA:
-            row, column, _, result, code, special = struct.unpack_from("<HHHBxB3xH", stream, start)
-            if special == 0xFFFF and result == 2:
-                yield (row, column), code
+    places = []
+    for kind, start, _ in _records(stream, 0):
+        if kind == _PASSWORD:
+            raise Locked
+        if kind == _SHEET:
+            places.append(struct.unpack_from("<I", stream, start)[0])
+    for sheet, place in enumerate(places):
+        for kind, start, size in _records(stream, place):
+            if kind in _CELLS:
+                row, column = struct.unpack_from("<HH", stream, start)
+                yield sheet, row, column, _error(stream, kind, start)
+                if kind == _NUMBERS:
+                    yield sheet, row, column + (size - 6) // 6 - 1, None
 
 
-def _records(stream: bytes, start: int) -> Iterator[tuple[int, int]]:
-    """The records from `start` to the next end: type, and where its data begin."""
+def _error(stream: bytes, kind: int, start: int) -> int | None:
+    if kind == _BOOLEAN_OR_ERROR:
+        code, is_error = struct.unpack_from("<BB", stream, start + 6)
+        return code if is_error else None
+    if kind == _FORMULA:
+        result, code, special = struct.unpack_from("<BxB3xH", stream, start + 6)
+        return code if (result, special) == (2, 0xFFFF) else None
+    return None
+
+
+def _records(stream: bytes, start: int) -> Iterator[tuple[int, int, int]]:
+    """The records from `start` to the next end: type, where its data begin, and how long they are."""
     while True:
         kind, size = struct.unpack_from("<HH", stream, start)
         if kind == _END:
             return
-        yield kind, start + 4
+        yield kind, start + 4, size
         start += 4 + size
 
 
+def stream_names(file: Path) -> set[str]:
+    """The names of the streams and folders in a compound file, in lower case. Raises `ValueError`, `struct.error`."""
+    return {name for name, _, _ in _Container(file.read_bytes()).entries}
+
+
 def _workbook_stream(data: bytes) -> bytes:
-    if not data.startswith(COMPOUND_FILE):
-        raise ValueError("no compound file")
-    shift, short_shift = struct.unpack_from("<HH", data, 30)
-    (directory,) = struct.unpack_from("<I", data, 48)
-    smallest, short_table, _, more = struct.unpack_from("<IIII", data, 56)
-    size = 1 << shift
-
-    def sector(number: int) -> bytes:
-        return data[(number + 1) * size : (number + 2) * size]
-
-    listed = list(struct.unpack_from(f"<{_HEADER_SECTORS}I", data, 76))
-    while more < _LAST_REGULAR_SECTOR and len(listed) * size <= len(data) * 2:
-        *entries, more = struct.unpack(f"<{size // 4}I", sector(more))
-        listed += entries
-    table = _numbers(b"".join(sector(number) for number in listed if number < _LAST_REGULAR_SECTOR))
-    entries = b"".join(sector(number) for number in _chain(table, directory))
-    container, _ = struct.unpack_from("<II", entries, 116)
-    for start in range(0, len(entries), 128):
-        (length,) = struct.unpack_from("<H", entries, start + 64)
-        name = entries[start : start + max(length - 2, 0)].decode("utf-16-le", "replace")
-        if name.lower() not in ("workbook", "book"):
-            continue
-        first, total = struct.unpack_from("<II", entries, start + 116)
-        if total >= smallest:
-            return b"".join(sector(number) for number in _chain(table, first))[:total]
-        short = _numbers(b"".join(sector(number) for number in _chain(table, short_table)))
-        held = b"".join(sector(number) for number in _chain(table, container))
-        places = (number << short_shift for number in _chain(short, first))
-        return b"".join(held[place : place + (1 << short_shift)] for place in places)[:total]
+    container = _Container(data)
+    for wanted in ("workbook", "book"):
+        for name, first, total in container.entries:
+            if name == wanted:
+                return container.stream(first, total)
     raise ValueError("no workbook inside")
+
+
+class _Container:
+    """A compound file: streams in chains of sectors, short ones in chains of short sectors of one of them."""
+
+    def __init__(self, data: bytes) -> None:
+        if not data.startswith(COMPOUND_FILE):
+            raise ValueError("no compound file")
+        self._data = data
+        shift, self._short_shift = struct.unpack_from("<HH", data, 30)
+        (directory,) = struct.unpack_from("<I", data, 48)
+        self._smallest, self._short_table, _, more = struct.unpack_from("<IIII", data, 56)
+        if shift not in (9, 12) or self._short_shift >= shift:
+            raise ValueError(f"sectors of 2**{shift} bytes")
+        self._size = size = 1 << shift
+        listed = list(struct.unpack_from(f"<{_HEADER_SECTORS}I", data, 76))
+        while more < _LAST_REGULAR_SECTOR and len(listed) * size <= len(data) * 2:
+            *entries, more = struct.unpack(f"<{size // 4}I", self._sector(more))
+            listed += entries
+        self._table = _numbers(b"".join(self._sector(number) for number in listed if number < _LAST_REGULAR_SECTOR))
+        found = b"".join(self._sector(number) for number in _chain(self._table, directory))
+        self._held = struct.unpack_from("<I", found, 116)[0]
+        self.entries = [_entry(found, start) for start in range(0, len(found), 128)]
+
+    def stream(self, first: int, total: int) -> bytes:
+        """The stream of `total` bytes that starts in the sector `first`."""
+        if total >= self._smallest:
+            return b"".join(self._sector(number) for number in _chain(self._table, first))[:total]
+        short = _numbers(b"".join(self._sector(number) for number in _chain(self._table, self._short_table)))
+        held = b"".join(self._sector(number) for number in _chain(self._table, self._held))
+        places = (number << self._short_shift for number in _chain(short, first))
+        return b"".join(held[place : place + (1 << self._short_shift)] for place in places)[:total]
+
+    def _sector(self, number: int) -> bytes:
+        return self._data[(number + 1) * self._size : (number + 2) * self._size]
+
+
+def _entry(directory: bytes, start: int) -> tuple[str, int, int]:
+    """A stream of the directory: its name in lower case, its first sector and its size."""
+    (length,) = struct.unpack_from("<H", directory, start + 64)
+    name = directory[start : start + max(length - 2, 0)].decode("utf-16-le", "replace")
+    return (name.lower(), *struct.unpack_from("<II", directory, start + 116))
 
 
 def _numbers(data: bytes) -> tuple[int, ...]:

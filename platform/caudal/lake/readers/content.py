@@ -26,7 +26,23 @@ _SIGNATURES = (
     (b"Obj\x01", "an Avro file"),
     (b"\x89PNG", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"\x04\x22\x4d\x18", "lz4-compressed data"),
+    (b"\x1f\x9d", "compress-compressed data (.Z)"),
+    (b"\xff\x06\x00\x00sNaPpY", "snappy-compressed data"),
+    (b"{\\rtf", "an RTF document"),
+    (b"\x00\x01\x00\x00Standard ", "an Access database"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    (b"FEA1", "a Feather file"),
+    (b"SEQ\x06", "a Hadoop sequence file"),
+    (b"-----BEGIN PGP", "a PGP-encrypted message"),
+    (b"\x7fELF", "a program"),
 )
+
+#: Where a tar archive has its mark.
+_TAR_MARK = 257
 
 _MARKUP = ((b"<!doctype html", "an HTML page"), (b"<html", "an HTML page"), (b"<?xml", "an XML document"))
 
@@ -55,6 +71,8 @@ def recognised(head: bytes) -> str | None:
     for signature, name in _SIGNATURES:
         if head.startswith(signature):
             return name
+    if head[_TAR_MARK : _TAR_MARK + 5] == b"ustar":
+        return "a tar archive"
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     return next((name for signature, name in _MARKUP if start.startswith(signature)), None)
 

@@ -9,16 +9,20 @@ Rows that are well formed beyond doubt are split by Arrow, the others by `Record
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate
+from functools import cached_property, partial
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caudal.lake.dataset import CsvOptions, Dataset
+from caudal.lake.readers.ahead import in_order
+from caudal.lake.readers.csv_cuts import Cut, cut_rows
 from caudal.lake.readers.csv_records import Record, RecordSplitter, fault_of_line
 from caudal.lake.readers.csv_runs import WellFormedRuns
+from caudal.lake.readers.dialect import detected
 from caudal.lake.readers.drift import match_columns
 from caudal.lake.readers.rows import (
     BATCH_ROWS,
@@ -31,7 +35,7 @@ from caudal.lake.readers.rows import (
     text_columns,
     undeclared_text,
 )
-from caudal.lake.readers.text import MAX_LINE_BYTES, open_text, read_blocks
+from caudal.lake.readers.text import MAX_LINE_BYTES, block_bytes, open_text, read_blocks, without_footer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,18 +74,37 @@ class _Layout:
 
     @cached_property
     def splitter(self) -> RecordSplitter:
-        return RecordSplitter(self.options.delimiter, self.options.quote, frozenset(self.nulls))
+        return RecordSplitter(self.options.delimiter, self.options.quote, frozenset(self.nulls), self.options.escape)
+
+    def cut(self, data: bytes) -> Cut | None:
+        """The whole rows of `data`, if Arrow splits them as it should beyond doubt."""
+        delimiter, quote, escape, comment = self._marks
+        if not (delimiter + quote).isascii() or (escape and escape.encode() in data):
+            return None
+        if comment and (data.startswith(comment.encode()) or f"\n{comment}".encode() in data):
+            return None
+        return cut_rows(data, delimiter, quote)
+
+    @cached_property
+    def _marks(self) -> tuple[str, str, str, str]:
+        options = self.options
+        return options.delimiter, options.quote, options.escape, options.comment
 
     @cached_property
     def well_formed(self) -> str | None:
         """A regular expression (RE2) of text that is one row beyond doubt; None where Arrow cannot split it."""
         options = self.options
-        if not (options.delimiter.isascii() and options.quote.isascii() and 1 <= self.width <= _RE2_REPEATS):
+        marks = options.delimiter + options.quote + options.escape + options.comment
+        if not (marks.isascii() and 1 <= self.width <= _RE2_REPEATS):
             return None
         d, q = f"\\x{ord(options.delimiter):02x}", f"\\x{ord(options.quote):02x}" if options.quote else ""
-        plain = f"[^{d}{q}\\r\\n]*"
-        value = f"(?:{plain}|{q}(?:[^{q}]|{q}{q})*{q})" if q else plain
+        e, c = (f"\\x{ord(mark[0]):02x}" if mark else "" for mark in (options.escape, options.comment))
+        plain = f"[^{d}{q}{e}\\r\\n]*"
+        value = f"(?:{plain}|{q}(?:[^{q}{e}]|{q}{q})*{q})" if q else plain
         more = f"(?:{d}{value}){{{self.width - 1}}}" if self.width > 1 else ""
+        if c:
+            first = f"(?:[^{d}{q}{e}{c}\\r\\n]{plain})?"
+            return f"^(?:{first}|{q}(?:[^{q}{e}]|{q}{q})*{q}){more}\\r?$" if q else f"^{first}{more}\\r?$"
         return f"^{value}{more}\\r?$"
 
 
@@ -92,7 +115,8 @@ def read_csv(dataset: Dataset, file: Path, path: str) -> Rows:
         Unreadable: it is no such text, or has other columns than the contract.
 
     """
-    options, contract = dataset.csv, dataset.contract
+    contract = dataset.contract
+    options, dialect = detected(dataset.csv, contract, file, path)
     open_text(file, path, options.encoding, "CSV text")
     names, ignored = contract.column_names, ()
     if options.header:
@@ -100,8 +124,9 @@ def read_csv(dataset: Dataset, file: Path, path: str) -> Rows:
         matched = match_columns(found, contract, path, f"line {lines}")
         layout, ignored = _Layout(options, names, matched.positions, len(found), lines), matched.ignored
     else:
-        layout = _Layout(options, names, tuple(range(len(names))), len(names), 0)
-    return Rows(text_columns(contract), lambda: _read(layout, file, path), undeclared_text(ignored), file.stat().st_size)
+        layout = _Layout(options, names, tuple(range(len(names))), len(names), options.skip_lines)
+    weight = file.stat().st_size
+    return Rows(text_columns(contract), lambda: _read(layout, file, path), undeclared_text(ignored), weight, dialect)
 
 
 def _header(options: CsvOptions, file: Path, path: str) -> tuple[list[str], int]:
@@ -110,12 +135,13 @@ def _header(options: CsvOptions, file: Path, path: str) -> tuple[list[str], int]
     text = block.data.decode() if block else ""
     if text.count("\n") == 1 and "\r" in text[:-2]:
         raise Unreadable(f"{path}: its lines end in a carriage return alone; write them with \\n or \\r\\n")
-    position = 0
-    while text.startswith(("\n", "\r\n"), position):
-        position = text.index("\n", position) + 1
+    position, skipped = 0, options.skip_lines
+    passed = ("\n", "\r\n", *([options.comment] if options.comment else []))
+    while position < len(text) and (skipped > 0 or text.startswith(passed, position)):
+        position, skipped = text.index("\n", position) + 1, skipped - 1
     if position == len(text):
         raise Unreadable(f"{path}: there are only empty lines in the file; expected a header")
-    record, after = RecordSplitter(options.delimiter, options.quote, frozenset()).record_at(text, position)
+    record, after = RecordSplitter(options.delimiter, options.quote, frozenset(), options.escape).record_at(text, position)
     line = text.count("\n", 0, position) + 1
     if record is None:
         record, _ = fault_of_line(text, position, "a quote is opened and never closed")
@@ -125,57 +151,83 @@ def _header(options: CsvOptions, file: Path, path: str) -> tuple[list[str], int]
 
 
 def _read(layout: _Layout, file: Path, path: str) -> Iterator[pa.RecordBatch]:
+    with closing(in_order(_work(layout, file, path))) as batches:
+        yield from chain.from_iterable(batches)
+
+
+def _work(layout: _Layout, file: Path, path: str) -> Iterator[Callable[[], list[pa.RecordBatch]]]:
+    """Yield functions that split the file's rows, block by block."""
     rest, rest_line, skip = b"", 1, layout.header_lines
-    for block in read_blocks(file, path, layout.options.encoding):
+    blocks = read_blocks(file, path, layout.options.encoding, block_bytes(layout.width))
+    for block in without_footer(blocks, layout.options.skip_footer):
         data, line = (rest + block.data, rest_line) if rest else (block.data, block.first_line)
         while skip and data:
             data, skip, line = data[data.index(b"\n") + 1 :], skip - 1, line + 1
-        rest = yield from _split(layout, data, line, last=False)
-        rest_line = line + data.count(b"\n") - rest.count(b"\n")
+        cut = layout.cut(data)
+        if cut is not None and len(cut.rest) < MAX_LINE_BYTES:
+            yield partial(_whole_rows, layout, cut, line)
+            rest, rest_line = cut.rest, line + cut.lines
+        else:
+            batches, rest = _one_by_one(layout, data, line, last=False)
+            yield partial(list, batches)
+            rest_line = line + data.count(b"\n") - rest.count(b"\n")
     if rest:
-        yield from _split(layout, rest, rest_line, last=True)
+        yield lambda: _one_by_one(layout, rest, rest_line, last=True)[0]
 
 
-def _split(layout: _Layout, data: bytes, line: int, *, last: bool) -> Generator[pa.RecordBatch, None, bytes]:
-    """Yield the rows of `data`, whose first line is number `line`; return the start of a row that goes on after it."""
+def _whole_rows(layout: _Layout, cut: Cut, line: int) -> list[pa.RecordBatch]:
+    """The rows of a cut, whose first line is number `line`."""
+    if cut.first_lines is None:
+        places = consecutive(line, cut.lines)
+    else:
+        import pyarrow as pa
+
+        places = pa.array(cut.first_lines + line)
+    batch = _by_arrow(layout, cut.rows, places, several_lines=cut.first_lines is not None)
+    return [batch] if batch is not None else _one_by_one(layout, cut.rows, line, last=True)[0]
+
+
+def _one_by_one(layout: _Layout, data: bytes, line: int, *, last: bool) -> tuple[list[pa.RecordBatch], bytes]:
+    """The rows of `data`, whose first line is number `line`, and the start of a row that goes on after it."""
     pattern = layout.well_formed if data.count(b"\r") == data.count(b"\r\n") else None
-    quote = layout.options.quote
-    if pattern and not (quote and quote.encode() in data):
-        batch = _by_arrow(layout, data, consecutive(line, data.count(b"\n")))
-        if batch is not None:
-            yield batch
-            return b""
+    quote, comment = layout.options.quote, layout.options.comment
     text = data.decode()
     lines = text.split("\n")[:-1]
     starts = [0, *accumulate(len(x) + 1 for x in lines)]
     runs = WellFormedRuns(lines, quote, pattern) if pattern else None
+    batches: list[pa.RecordBatch] = []
     collected = _Collected(layout)
     at = 0
     while at < len(lines):
         run = runs.run_at(at, _LONG_RUN) if runs else None
         if run:
-            batch = _by_arrow(layout, text[starts[at] : starts[run.end]].encode(), run.places(line))
+            batch = _by_arrow(layout, text[starts[at] : starts[run.end]].encode(), run.places(line), several_lines=bool(quote))
             if batch is not None:
-                yield from collected.flush()
-                yield batch
+                batches += [*collected.flush(), batch]
                 at = run.end
                 continue
+        if comment and text.startswith(comment, starts[at]):
+            at += 1
+            continue
         record, after = layout.splitter.record_at(text, starts[at])
         if record is None:
             if not last and len(text) - starts[at] < MAX_LINE_BYTES:
-                yield from collected.flush()
-                return text[starts[at] :].encode()
+                return [*batches, *collected.flush()], text[starts[at] :].encode()
             record, after = fault_of_line(text, starts[at], "a quote is opened and never closed")
         collected.add(record, line + at, text[starts[at] : after])
         at += text.count("\n", starts[at], after)
         if len(collected.rows) >= BATCH_ROWS:
-            yield from collected.flush()
-    yield from collected.flush()
-    return b""
+            batches += collected.flush()
+    return [*batches, *collected.flush()], b""
 
 
-def _by_arrow(layout: _Layout, data: bytes, places: pa.Array) -> pa.RecordBatch | None:
-    """The rows of well-formed text, or None if they are not as many as `places` after all."""
+def _by_arrow(layout: _Layout, data: bytes, places: pa.Array, *, several_lines: bool) -> pa.RecordBatch | None:
+    """The rows of well-formed text, or None if they are not as many as `places` after all.
+
+    Args:
+        several_lines: a row may have.
+
+    """
     import pyarrow as pa
     from pyarrow import csv
 
@@ -189,7 +241,7 @@ def _by_arrow(layout: _Layout, data: bytes, places: pa.Array) -> pa.RecordBatch 
             csv.ParseOptions(
                 delimiter=options.delimiter,
                 quote_char=options.quote or False,
-                newlines_in_values=bool(options.quote),
+                newlines_in_values=several_lines,
                 # Arrow would make an empty line a row of nulls.
                 ignore_empty_lines=layout.width > 1,
             ),

@@ -23,10 +23,22 @@ def read_lake_file(dataset: Dataset, file: LakeFile) -> Rows:
                 from caudal.lake.readers.csv import read_csv as read
             case "jsonl":
                 from caudal.lake.readers.jsonl import read_jsonl as read
+            case "json":
+                from caudal.lake.readers.json_arrays import read_json as read
             case "parquet":
                 from caudal.lake.readers.parquet import read_parquet as read
+            case "avro":
+                from caudal.lake.readers.avro import read_avro as read
+            case "orc":
+                from caudal.lake.readers.orc import read_orc as read
+            case "xml":
+                from caudal.lake.readers.xml import read_xml as read
+            case "fixed_width":
+                from caudal.lake.readers.fixed_width import read_fixed_width as read
             case "excel":
-                from caudal.lake.readers.excel import read_excel as read
+                from caudal.lake.readers.excel import read_excel
+
+                return read_excel(dataset, file)
         return read(dataset, file.file, file.name)
     except OSError as failed:
         raise cannot_be_read(file, failed) from None

@@ -10,11 +10,17 @@ Blocks whose lines are all plainly what the contract says are parsed by Arrow, t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from caudal.contracts import LINEAGE_COLUMNS
 from caudal.lake.dataset import Dataset
+from caudal.lake.readers.ahead import in_order
+from caudal.lake.readers.dialect import AUTO, detected_encoding
 from caudal.lake.readers.jsonl_blocks import BlockParser
 from caudal.lake.readers.rows import (
     BATCH_ROWS,
@@ -27,7 +33,8 @@ from caudal.lake.readers.rows import (
     text_columns,
     undeclared_text,
 )
-from caudal.lake.readers.text import Block, open_text, read_blocks
+from caudal.lake.readers.text import Block, block_bytes, open_text, read_blocks
+from caudal.native_text import as_declared
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,24 +51,37 @@ def read_jsonl(dataset: Dataset, file: Path, path: str) -> Rows:
         Unreadable: it is no such text.
 
     """
-    head = open_text(file, path, dataset.encoding, "JSON lines")
+    encoding = detected_encoding(dataset.encoding, file, path, "JSON lines")
+    head = open_text(file, path, encoding, "JSON lines")
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         raise Unreadable(f"{path}: it starts with `[`, as a JSON array does. Expected JSON lines: one object a line, no array")
+    size = block_bytes(len(dataset.contract.columns))
+    rows = rows_of_lines(dataset.contract, lambda: read_blocks(file, path, encoding, size), file.stat().st_size)
+    return replace(rows, dialect=encoding if dataset.encoding == AUTO else None)
+
+
+def rows_of_lines(contract: Contract, blocks: Callable[[], Iterator[Block]], weight_bytes: int) -> Rows:
+    """The rows of lines of JSON that `blocks` gives, each time it is called; the number of a line is its row's place."""
     undeclared: list[Column] = []
-    lines = _Lines(dataset.contract, undeclared)
-    blocks = BlockParser(dataset.contract, undeclared)
+    parser = BlockParser(contract)
+
+    def read(block: Block) -> tuple[list[pa.RecordBatch], list[Column]]:
+        parsed = None if block.faults else parser.parse(block.data)
+        if parsed is None:
+            found: list[Column] = []
+            return list(_Lines(contract, found).batches(block)), found
+        place = consecutive(block.first_line, len(parsed.columns[0]))
+        return [batch_of(parsed.columns, contract.column_names, place)], undeclared_text(parsed.undeclared)
 
     def batches() -> Iterator[pa.RecordBatch]:
         undeclared.clear()
-        for block in read_blocks(file, path, dataset.encoding):
-            columns = blocks.parse(block.data)
-            if columns is None:
-                yield from lines.batches(block)
-            else:
-                place = consecutive(block.first_line, len(columns[0]))
-                yield batch_of(columns, dataset.contract.column_names, place)
+        with closing(in_order(partial(read, block) for block in blocks())) as results:
+            for made, found in results:
+                known = {c.name for c in undeclared}
+                undeclared.extend(c for c in found if c.name not in known)
+                yield from made
 
-    return Rows(text_columns(dataset.contract), batches, undeclared, file.stat().st_size)
+    return Rows(text_columns(contract), batches, undeclared, weight_bytes)
 
 
 class _Refused(ValueError):
@@ -97,17 +117,23 @@ class _Lines:
         self._names = contract.column_names
         self._known = frozenset(self._names)
         self._freeze = contract.drift == "freeze"
+        self._evolve = contract.drift == "evolve"
+        self._older = contract.older_names
+        self._formatted = [c for c in contract.columns if c.number_format]
         self._undeclared = undeclared
 
     def batches(self, block: Block) -> Iterator[pa.RecordBatch]:
         rows: list[dict[str, str | None]] = []
         places: list[int] = []
         problems: dict[int, Problem] = {}
+        faults = block.faults or {}
         for number, line in enumerate(block.data.decode().split("\n")[:-1], block.first_line):
             if not line or line.isspace():
                 continue
             places.append(number)
             try:
+                if number in faults:
+                    raise _Refused(faults[number])
                 rows.append(self._row(line))
             except _Refused as refused:
                 problems[len(rows)] = Problem(str(refused), line.strip("\r"))
@@ -125,6 +151,8 @@ class _Lines:
                 raise _Refused(f"{_name_of(values)} stands on the line; expected a JSON object")
             if values.keys() != self._known:
                 self._drift(values)
+            if self._formatted:
+                self._write_numbers_as_declared(line, values)
             for name, value in values.items():
                 if type(value) is not str and value is not None:
                     values[name] = _text_of(value) if type(value) is bool else self._nested(line, name)
@@ -134,20 +162,37 @@ class _Lines:
             raise _Refused("nested too deeply") from None
         return values
 
+    def _write_numbers_as_declared(self, line: str, values: dict[str, Any]) -> None:
+        found = _EXACT.decode(line)
+        for column in self._formatted:
+            written = [found[n] for n in (column.name, *column.renamed_from) if isinstance(found.get(n), _Number)]
+            if written:
+                values[column.name] = as_declared(column, str(written[0]))
+
     def _drift(self, values: dict[str, Any]) -> None:
+        for older in self._older.keys() & values.keys():
+            name = self._older[older]
+            if name in values:
+                raise _Refused(f"both the key `{name}` and its older name `{older}` are there; one of them is too much")
+            values[name] = values.pop(older)
         extra = [k for k in values if k not in self._known]
         missing = [n for n in self._names if n not in values]
+        if not extra and (not missing or not self._freeze):
+            return
         if self._freeze or {k.lower() for k in extra} & {n.lower() for n in missing}:
             told = [(what, names) for what, names in (("missing", missing), ("not in the contract", extra)) if names]
             raise _Refused("keys " + "; ".join(f"{what}: {', '.join(f'`{n}`' for n in names)}" for what, names in told))
+        if self._evolve and any(k.lower() in LINEAGE_COLUMNS for k in extra):
+            raise _Refused(f"keys {', '.join(f'`{k}`' for k in extra)}: the platform adds a column of such a name; rename it")
         for key in extra:
             del values[key]
             if all(c.name != key for c in self._undeclared):
                 self._undeclared += undeclared_text([key])
 
-    @staticmethod
-    def _nested(line: str, name: str) -> str:
-        return _text_of(_EXACT.decode(line)[name])
+    def _nested(self, line: str, name: str) -> str:
+        found = _EXACT.decode(line)
+        older = (o for o, now in self._older.items() if now == name)
+        return _text_of(next(found[n] for n in (name, *older) if n in found))
 
     def _batch(self, rows: list[dict[str, str | None]], places: list[int], problems: dict[int, Problem]) -> pa.RecordBatch:
         try:

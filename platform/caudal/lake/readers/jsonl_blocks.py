@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from caudal.lake.readers.rows import undeclared_text
+from caudal.contracts import LINEAGE_COLUMNS
+from caudal.lake.readers.json_plain import QuotedDecimals, numbers_are_plain, parsed_type
+from caudal.lake.readers.json_slices import Slices
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -14,27 +17,49 @@ if TYPE_CHECKING:
 #: Up to here a double holds every integer.
 _EXACT_INTEGERS = 2**53
 
+#: Exponents that may make a double zero, or are longer than any that is accepted.
+_RISKY_EXPONENT = "[eE](?:-[0-9]{3}|[+]?[0-9]{6})"
+#: Exponents that may move a decimal by more than 38 places: Arrow gives any value then.
+_RISKY_FOR_DECIMALS = f"{_RISKY_EXPONENT}|[eE]-0*[1-9][0-9]|[0-9.]{{20}}[eE]"
+#: So many zeros after the point make a double zero.
+_VANISHING = b"0" * 300
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """The rows of a block, one for each line.
+
+    Attributes:
+        columns: of the contract; numbers and booleans in the declared type, everything else as text.
+        undeclared: keys that the contract does not have.
+
+    """
+
+    columns: list[pa.Array]
+    undeclared: list[str]
+
 
 class BlockParser:
-    """Parses blocks of flat objects.
+    """Parses blocks of objects.
 
     Arrow's parser refuses what is no JSON, a key twice, and any number that does not fit its type exactly; what it does not
     refuse is looked for here: two objects on a line, a key that is not there, a decimal in quotes (which Arrow would read with
-    a leading zero), a number too large or too small for a double.
+    a leading zero), a number too large or too small for a double, exponents that Arrow miscalculates.
     """
 
-    def __init__(self, contract: Contract, undeclared: list[Column]) -> None:
+    def __init__(self, contract: Contract) -> None:
         self._contract = contract
-        self._undeclared = undeclared
         self._schema = _schema(contract)
+        self._nested = frozenset(c.name for c in contract.columns if c.is_nested)
+        self._quoted = QuotedDecimals(contract.columns)
 
-    def parse(self, data: bytes) -> list[pa.Array] | None:
-        """The values of the contract's columns as text, one for each line; None if a line needs a closer look."""
+    def parse(self, data: bytes) -> Parsed | None:
+        """The rows; None if a line needs a closer look."""
         import pyarrow as pa
         from pyarrow import json
 
         count = _lines_of_objects(data)
-        if self._schema is None or count is None:
+        if self._schema is None or count is None or _may_miscalculate(data, self._schema.types):
             return None
         extra = "error" if self._contract.drift == "freeze" else "infer"
         try:
@@ -45,27 +70,60 @@ class BlockParser:
             )
         except pa.ArrowException:
             return None
-        if table.num_rows != count or not _is_plain(table, data):
+        if table.num_rows != count:
             return None
-        known = {*self._contract.column_names, *(c.name for c in self._undeclared)}
-        self._undeclared += undeclared_text([n for n in table.column_names if n not in known])
-        return [_as_text(table[name]) for name in self._contract.column_names]
+        written = self._written(table, data)
+        if written is None:
+            return None
+        added = table.column_names[len(self._schema) :]
+        if self._contract.older_names.keys() & set(added) or any(n.lower() in LINEAGE_COLUMNS for n in added):
+            return None
+        columns = (written[name] if name in written else _one(table[name]) for name in self._contract.column_names)
+        return Parsed(list(columns), added)
+
+    def _written(self, table: pa.Table, data: bytes) -> dict[str, pa.Array] | None:
+        """The structs and lists as they are written, if there are any; None if something needs a closer look."""
+        import pyarrow as pa
+
+        if not self._nested:
+            return {} if _is_plain(table, data) else None
+        slices = Slices(data)
+        if self._quoted.may_be_in(data) or slices.keys != table.num_rows * table.num_columns:
+            return None
+        if not all(numbers_are_plain(_one(values), data) for values in table.columns):
+            return None
+        found = {name: pa.array(slices.texts(name), pa.string()) for name in self._nested}
+        return found if all(texts.null_count == table[name].null_count for name, texts in found.items()) else None
 
 
 def _is_plain(table: pa.Table, data: bytes) -> bool:
     """Whether every key is in every object, no decimal is in quotes, and no double lost anything."""
+    import numpy as np
     import pyarrow as pa
 
-    for name in table.column_names:
-        values = table[name]
-        if values.null_count != _written_nulls(data, name, values.null_count):
+    texts = [v for v in table.columns if pa.types.is_string(v.type) or pa.types.is_temporal(v.type)]
+    values = table.num_rows * table.num_columns
+    escaped = data.replace(b"\\\\", b"").count(b'\\"') if b"\\" in data else 0
+    characters = np.frombuffer(data, np.uint8)
+    quotes = characters == ord('"')
+    # A key too few would be two quotes too few, as a decimal in quotes is two too many.
+    if np.count_nonzero(quotes) - escaped != 2 * (values + sum(len(v) - v.null_count for v in texts)):
+        return False
+    if any(pa.types.is_decimal(t) for t in table.schema.types):
+        keys = np.count_nonzero(quotes[:-1] & (characters[1:] == ord(":"))) - escaped
+        if keys - sum(map(_beginning_with_colon, texts)) != values:
             return False
-        if pa.types.is_floating(values.type) and not _plain_doubles(values, data):
-            return False
-    if not any(pa.types.is_decimal(t) for t in table.schema.types):
-        return True
-    strings = sum(len(v) - v.null_count for v in table.columns if pa.types.is_string(v.type))
-    return _count(data, b'"') - data.count(b'\\"') == 2 * (table.num_rows * table.num_columns + strings)
+    return all(_plain_doubles(v, data) for v in table.columns if pa.types.is_floating(v.type))
+
+
+def _beginning_with_colon(texts: pa.ChunkedArray) -> int:
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if not pa.types.is_string(texts.type):
+        return 0
+    found = compute.call_function("starts_with", [texts], compute.MatchSubstringOptions(":"))
+    return compute.call_function("sum", [found]).as_py() or 0
 
 
 def _lines_of_objects(data: bytes) -> int | None:
@@ -78,51 +136,61 @@ def _lines_of_objects(data: bytes) -> int | None:
     return len(ends) if starts_well else None
 
 
-def _count(data: bytes, character: bytes) -> int:
-    """How often a character is there: quicker than `bytes.count` for a frequent one."""
+def _may_miscalculate(data: bytes, types: list[pa.DataType]) -> bool:
+    """Whether some exponent is one that Arrow does not read as it should."""
     import numpy as np
+    import pyarrow as pa
+    from pyarrow import compute
 
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == character[0]))
+    decimals = any(pa.types.is_decimal(t) for t in types)
+    if not decimals and not any(pa.types.is_floating(t) for t in types):
+        return False
+    characters = np.frombuffer(data, np.uint8)
+    places = np.flatnonzero(characters == ord("e"))
+    if b"E" in data:
+        places = np.append(places, np.flatnonzero(characters == ord("E")))
+    if not ((characters[places - 1] - ord("0")) < 10).any():
+        return False
+    options = compute.MatchSubstringOptions(_RISKY_FOR_DECIMALS if decimals else _RISKY_EXPONENT)
+    return compute.call_function("match_substring_regex", [pa.array([data], pa.large_binary())], options)[0].as_py()
 
 
 def _schema(contract: Contract) -> pa.Schema | None:
-    """What Arrow parses each column as. None if there are objects or arrays, which are kept as they are written."""
+    """What Arrow parses each column as. None where some need a closer look: objects, arrays, formats of numbers."""
     import pyarrow as pa
 
-    if any(c.logical_type in ("object", "array") for c in contract.columns):
+    types = [_type(c) for c in contract.columns]
+    if any(t is None for t in types):
         return None
-    return pa.schema([(c.name, _type(c)) for c in contract.columns])
+    return pa.schema(list(zip(contract.column_names, types, strict=True)))
 
 
-def _type(column: Column) -> pa.DataType:
+def _type(column: Column) -> pa.DataType | None:
     import pyarrow as pa
 
-    return column.arrow_type if column.logical_type in ("integer", "number", "boolean") else pa.string()
+    if column.is_nested:
+        return parsed_type(column)
+    if column.logical_type in ("object", "array") or column.number_format:
+        return None
+    is_typed = column.logical_type in ("integer", "number", "boolean") and not _may_be_a_marker(column)
+    return column.arrow_type if is_typed else pa.string()
 
 
-def _written_nulls(data: bytes, name: str, at_least: int) -> int:
-    """How many nulls are written for the key. A key cannot stand inside a string: the quotes around it would be escaped."""
-    import json
-
-    if not at_least:
-        return 0
-    key = json.dumps(name, ensure_ascii=False).encode()
-    return data.count(key + b":null") + data.count(key + b": null")
+def _may_be_a_marker(column: Column) -> bool:
+    """Whether a number may be a null marker, or is in a form of its own: typed, `-999` would be written `-999.00`."""
+    only_markers = replace(column, null_markers=()).is_plain
+    return not only_markers or any(c.isdigit() for marker in column.null_markers for c in marker)
 
 
 def _plain_doubles(values: pa.ChunkedArray, data: bytes) -> bool:
-    """Whether no number lost anything: none is that large, or that small, that the double is another."""
-    import numpy as np
+    """Whether no number lost anything: none is so large, or so small, that the double is another."""
+    from pyarrow import compute
 
-    found = values.to_numpy()
-    found = found[~np.isnan(found)]
-    if len(found) != len(values) - values.null_count or (np.abs(found) >= _EXACT_INTEGERS).any():
+    if compute.call_function("all", [compute.call_function("is_finite", [values])]).as_py() is False:
         return False
-    return bool(found.all()) or b"e-" not in data.lower()
+    sizes = compute.call_function("min_max", [compute.call_function("abs", [values])]).as_py()
+    return (sizes["max"] or 0) < _EXACT_INTEGERS and (sizes["min"] != 0 or _VANISHING not in data)
 
 
-def _as_text(values: pa.ChunkedArray) -> pa.Array:
-    import pyarrow as pa
-
-    text = values.cast(pa.string())
-    return text.chunk(0) if text.num_chunks == 1 else text.combine_chunks()
+def _one(values: pa.ChunkedArray) -> pa.Array:
+    return values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()

@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caudal.lake.readers.content import head_of, recognised
-from caudal.lake.readers.drift import match_columns
+from caudal.lake.readers.drift import match_columns, undeclared_columns
 from caudal.lake.readers.parquet_types import kind_of
-from caudal.lake.readers.rows import BATCH_ROWS, Problem, Rows, SourceColumn, Unreadable, batch_of, consecutive, undeclared_text
+from caudal.lake.readers.rows import Problem, Rows, SourceColumn, Unreadable, batch_of, consecutive, rows_of_a_batch
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from caudal.lake.dataset import Dataset
+
+#: Read from a column of a row group at a time.
+_BUFFER_BYTES = 64 << 10
 
 
 def read_parquet(dataset: Dataset, file: Path, path: str) -> Rows:
@@ -50,13 +53,14 @@ def read_parquet(dataset: Dataset, file: Path, path: str) -> Rows:
     fields = {name: schema.field(place) for name, place in places if place is not None}
     columns = tuple(_source_column(name, field, int96, path) for name, field in fields.items())
     names = [field.name for field in fields.values()]
-    return Rows(columns, lambda: _read(columns, names, int96, file, path), undeclared_text(matched.ignored), weight)
+    return Rows(columns, lambda: _read(columns, names, int96, file, path), undeclared_columns(schema, matched.ignored), weight)
 
 
 def _open(file: Path, unit: str | None = None) -> pq.ParquetFile:
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(file, memory_map=False, coerce_int96_timestamp_unit=unit)
+    # With a buffer, a column of a row group is read piece by piece, however large the row group is.
+    return pq.ParquetFile(file, memory_map=False, buffer_size=_BUFFER_BYTES, coerce_int96_timestamp_unit=unit)
 
 
 def _source_column(name: str, field: pa.Field, int96: set[str], path: str) -> SourceColumn:
@@ -80,10 +84,12 @@ def _read(
     wide = [n for n in names if n in int96]
     try:
         with _open(file, "us") as opened, _open(file) if wide else nullcontext() as again:
-            exact = again.iter_batches(BATCH_ROWS, columns=wide) if again else repeat(None)
-            for batch, nanoseconds in zip(opened.iter_batches(BATCH_ROWS, columns=list(names)), exact, strict=False):
+            count = rows_of_a_batch(len(names))
+            exact = again.iter_batches(count, columns=wide, use_threads=False) if again else repeat(None)
+            batches = opened.iter_batches(count, columns=list(names), use_threads=False)
+            for batch, nanoseconds in zip(batches, exact, strict=False):
                 problems: dict[int, Problem] = {}
-                arrays = [_carried(batch[n], c, problems) for n, c in zip(names, columns, strict=True)]
+                arrays = [carried(batch[n], c, problems) for n, c in zip(names, columns, strict=True)]
                 for column, name in zip(columns, names, strict=True):
                     if nanoseconds is not None and name in wide:
                         _refuse_cut(batch[name], nanoseconds[name], column.name, problems)
@@ -98,7 +104,7 @@ def _broken(path: str, broken: Exception, file: Path) -> Unreadable:
     return Unreadable(f"{path}: the Parquet file is damaged or was not written to its end ({why}). Deliver it again")
 
 
-def _carried(values: pa.Array, column: SourceColumn, problems: dict[int, Problem]) -> pa.Array:
+def carried(values: pa.Array, column: SourceColumn, problems: dict[int, Problem]) -> pa.Array:
     import pyarrow as pa
 
     if pa.types.is_dictionary(values.type):

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: Kinds that JSON text keeps.
-_JSON_KINDS = ("text", "boolean", "integer", "unsigned", "double", "decimal", "date", "timestamp")
+_JSON_KINDS = ("text", "boolean", "integer", "unsigned", "double", "decimal", "date", "time", "timestamp", "timestamptz")
+#: Kinds that are carried as counts, which inside a struct or a list nothing would tell from integers.
+_COUNTS = ("time_ns", "timestamp_ns", "timestamptz_ns")
 
 
 def kind_of(found: pa.DataType) -> tuple[Kind, pa.DataType] | None:
@@ -36,6 +38,9 @@ def kind_of(found: pa.DataType) -> tuple[Kind, pa.DataType] | None:
         return ("decimal", pa.decimal128(found.precision, found.scale)) if fits else ("text", pa.string())
     string = is_.is_string(found) or is_.is_large_string(found) or is_.is_string_view(found)
     binary = is_.is_binary(found) or is_.is_large_binary(found) or is_.is_fixed_size_binary(found) or is_.is_binary_view(found)
+    if is_.is_nested(found):
+        carried = _nested(found)
+        return None if carried is None else ("nested", carried)
     simple: tuple[tuple[bool, Kind, pa.DataType], ...] = (
         (string or binary or is_.is_null(found), "text", pa.string()),
         (is_.is_boolean(found), "boolean", pa.bool_()),
@@ -44,18 +49,34 @@ def kind_of(found: pa.DataType) -> tuple[Kind, pa.DataType] | None:
         (is_.is_float64(found), "double", pa.float64()),
         (is_.is_floating(found), "float", pa.float32()),
         (is_.is_date(found), "date", pa.date32()),
-        (is_.is_nested(found) and _fits_json(found), "nested", found),
     )
     return next(((kind, carried) for applies, kind, carried in simple if applies), None)
 
 
-def _fits_json(found: pa.DataType) -> bool:
-    """Whether JSON text keeps every value inside."""
+def _nested(found: pa.DataType) -> pa.DataType | None:
+    """A struct, list or map of what its values are carried in; None where one inside cannot be kept."""
     import pyarrow as pa
 
-    if pa.types.is_union(found):
-        return False
-    if pa.types.is_nested(found):
-        return all(_fits_json(found.field(i).type) for i in range(found.num_fields))
-    inner = kind_of(found)
+    if pa.types.is_union(found) or isinstance(found, pa.BaseExtensionType):
+        return None
+    fields = [found.field(i) for i in range(found.num_fields)]
+    inner = [None if isinstance(f.type, pa.BaseExtensionType) else kind_of(f.type) for f in fields]
+    if any(known is None or known[0] in _COUNTS for known in inner):
+        return None
+    carried = [f.with_type(known[1]) for f, known in zip(fields, inner, strict=True) if known is not None]
+    if pa.types.is_struct(found):
+        return pa.struct(carried)
+    if pa.types.is_map(found):
+        entry = carried[0].type
+        return pa.map_(entry.field(0).type, entry.field(1).type)
+    return pa.list_(carried[0])
+
+
+def fits_json(carried: pa.DataType) -> bool:
+    """Whether JSON text keeps every value inside a type that `kind_of` gives."""
+    import pyarrow as pa
+
+    if pa.types.is_nested(carried):
+        return all(fits_json(carried.field(i).type) for i in range(carried.num_fields))
+    inner = kind_of(carried)
     return inner is not None and inner[0] in _JSON_KINDS

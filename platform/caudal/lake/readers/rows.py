@@ -22,8 +22,12 @@ Kind = Literal[
 #: Added by every reader: the row's place; and for a row that it refuses, why, what was found, and in which column if in one.
 PLACE_COLUMNS = ("_row", "_problem", "_text", "_column")
 
-#: Rows of one batch, unless a reader has a better reason.
+#: Between the path of a lake file and the name of a member of it.
+MEMBER = "!"
+
+#: Rows of one batch, unless a reader has a better reason; fewer of many columns, see `rows_of_a_batch`.
 BATCH_ROWS = 65_536
+_BATCH_VALUES = 4 << 20
 
 
 class Unreadable(Exception):
@@ -60,7 +64,7 @@ class LakeFile:
     @property
     def name(self) -> str:
         """What its rows and messages call it: `path`, or `path!member`."""
-        return self.path if self.member is None else f"{self.path}!{self.member}"
+        return self.path if self.member is None else f"{self.path}{MEMBER}{self.member}"
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class Rows:
             `Unreadable`.
         undeclared: what the file has and the contract does not, where the drift policy allows it, as the columns that they
             could be declared as. Complete when `batches` is exhausted.
+        dialect: how the file is written, where that was found out by looking: such as `cp1252, ;`.
         weight_bytes: about how much memory or time it takes to read them.
 
     """
@@ -90,6 +95,12 @@ class Rows:
     batches: Callable[[], Iterator[pa.RecordBatch]]
     undeclared: list[Column] = field(default_factory=list)
     weight_bytes: int = 0
+    dialect: str | None = None
+
+
+def rows_of_a_batch(columns: int) -> int:
+    """How many rows of so many columns make a batch: their values have room in memory, a few batches at a time."""
+    return max(min(BATCH_ROWS, _BATCH_VALUES // max(columns, 1)), 1)
 
 
 def text_columns(contract: Contract) -> tuple[SourceColumn, ...]:

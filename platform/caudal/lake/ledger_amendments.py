@@ -1,0 +1,101 @@
+"""What people and contracts change in the ledger: files asked for again or forgotten, columns that appeared, rows repaired."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from caudal.lake.ledger_database import transaction
+from caudal.lake.records import Evolved, Repair, State
+
+
+class LedgerAmendments:
+    """The amending side of `caudal.lake.ledger.Ledger`."""
+
+    _path: Path
+
+    def ask_again(
+        self,
+        dataset_id: str,
+        *,
+        partitions: Sequence[str] | None = None,
+        paths: Collection[str] | None = None,
+        states: Collection[State] = ("loaded", "quarantined"),
+        announce: bool = True,
+    ) -> int:
+        """Make files pending although nothing about them changed; how many.
+
+        Args:
+            partitions, paths: only these; None for all.
+            states: only files in these.
+            announce: the lake sensor shall ask for a run that loads them.
+
+        """
+        where, values = "dataset = ? AND state IN (SELECT value FROM json_each(?))", [dataset_id, json.dumps(sorted(states))]
+        for column, wanted in (("partition", partitions), ("path", paths)):
+            if wanted is not None:
+                where += f" AND {column} IN (SELECT value FROM json_each(?))"
+                values.append(json.dumps(sorted(wanted)))
+        with transaction(self._path) as db:
+            set_pending = "UPDATE file SET state = 'pending', batch = NULL, reason = NULL, copy_of = NULL WHERE "
+            count = db.execute(set_pending + where, values).rowcount
+            if count and announce:
+                raise_sequence(db, dataset_id)
+        return count
+
+    def forget(self, dataset_id: str, paths: Collection[str]) -> int:
+        """Have the rows of files that are gone from the lake removed, and then the files forgotten; how many."""
+        chosen = (dataset_id, json.dumps(sorted(paths)))
+        where = "dataset = ? AND path IN (SELECT value FROM json_each(?)) AND state = 'deleted'"
+        with transaction(self._path) as db:
+            count = db.execute(f"UPDATE file SET state = 'pending', version = '', forgotten = 1 WHERE {where}", chosen).rowcount
+            if count:
+                raise_sequence(db, dataset_id)
+        return count
+
+    def adopt_table(self, dataset_id: str, files: Iterable[str], with_members: Collection[str] = ()) -> None:
+        """Write down that the raw table may have rows of `files`, which another ledger has loaded; done once a dataset."""
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        with transaction(self._path) as db:
+            db.executemany(
+                "INSERT INTO file (dataset, path, version, size_bytes, state, seen_at, may_have_rows, has_members) "
+                "VALUES (?, ?, 'unknown', 0, 'deleted', ?, 1, ?) ON CONFLICT (dataset, path) DO UPDATE SET "
+                "may_have_rows = 1, has_members = max(has_members, excluded.has_members)",
+                [(dataset_id, path, now, path in with_members) for path in files],
+            )
+            db.execute(
+                "INSERT INTO dataset (id, sequence, knows_table) VALUES (?, 0, 1) "
+                "ON CONFLICT (id) DO UPDATE SET knows_table = 1",
+                (dataset_id,),
+            )
+
+    def evolve(self, dataset_id: str, columns: Iterable[Evolved]) -> None:
+        """Write down columns that files brought. Those that are known already stay as they are."""
+        with transaction(self._path) as db:
+            db.executemany(
+                "INSERT INTO evolved VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                [(dataset_id, c.name, c.declared, c.first_file, c.at) for c in columns],
+            )
+
+    def repair(self, dataset_id: str, repairs: Iterable[Repair]) -> int:
+        """Keep repaired rows, and ask for their files again; how many files."""
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        kept = list(repairs)
+        with transaction(self._path) as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO repair VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(dataset_id, r.path, r.version, r.name, r.place, r.record, now) for r in kept],
+            )
+        return self.ask_again(dataset_id, paths={r.path for r in kept})
+
+
+def raise_sequence(db: sqlite3.Connection, dataset_id: str) -> None:
+    """Tell that something became pending."""
+    sequence = db.execute("UPDATE ledger SET sequence = sequence + 1 RETURNING sequence").fetchone()[0]
+    db.execute(
+        "INSERT INTO dataset (id, sequence) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET sequence = excluded.sequence",
+        (dataset_id, sequence),
+    )
