@@ -1,5 +1,6 @@
 """Every reader over every broken file: refused or rejected with a message that names it, in bounded time, and no row is lost."""
 
+import resource
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,17 @@ BROKEN = sorted(p for p in (Path(__file__).parent / "broken").iterdir() if "--" 
 FORMATS = ["csv", "jsonl", "json", "parquet", "avro", "orc", "excel", "xml", "fixed_width"]
 LIMITS = Limits(unpacked_bytes=48 << 20, ratio=500, ratio_from_bytes=24 << 20, members=200)
 SECONDS = 30
+MEMORY_BYTES = 4 << 30
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory():
+    """What asks for more memory than this fails, also where the system would promise any amount and not mean it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY_BYTES, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,12 @@ import io
 import json
 import os
 import random
+import resource
 import time
 import zipfile
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import fastavro
 import pyarrow as pa
@@ -28,6 +30,7 @@ from caudal.warehouse.parts import LakeFile, Quarantined, normalize_many
 
 CASES = int(os.environ.get("CAUDAL_FUZZ", "12"))
 SECONDS = 20
+MEMORY_BYTES = 4 << 30
 LIMITS = Limits(unpacked_bytes=32 << 20, ratio=200, ratio_from_bytes=4 << 20, members=50)
 ROWS = [
     {"a": f'row {i}, é"{i}', "n": i * 7919, "m": Decimal(i) / 4, "t": ["x", {"k": None}] if i % 3 else []} for i in range(60)
@@ -186,6 +189,16 @@ def mutated(content, mutations):
         elif kind == "repeat":
             data[place:place] = data[place : place + what]
     return bytes(data)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory():
+    """What asks for more memory than this fails, also where the system would promise any amount and not mean it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY_BYTES, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 @pytest.fixture(scope="module")

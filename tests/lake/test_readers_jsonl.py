@@ -156,6 +156,11 @@ def test_blocks_and_single_lines_give_the_same(contract_of, monkeypatch, tmp_pat
                 "1e-400",
                 "true",
                 '"\\""',
+                "1e-41",
+                "0e-999999",
+                "1e000001",
+                "1" * 400,
+                "0." + "0" * 330 + "1",
             ]
         )
 

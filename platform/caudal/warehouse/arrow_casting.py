@@ -25,6 +25,8 @@ _EXACT_INTEGERS = 2**53
 _EXACT_DIGITS = 15
 #: The shortest text of a number that a double would make zero: `1e-324`.
 _VANISHING = 6
+#: A decimal has at most so many digits.
+_DECIMAL_DIGITS = 38
 #: The years 1 to 9999, in days and microseconds from 1970 on.
 _DAYS = (-719_162, 2_932_896)
 _MICROSECONDS = (_DAYS[0] * 86_400_000_000, (_DAYS[1] + 1) * 86_400_000_000 - 1)
@@ -84,9 +86,10 @@ def _integers(text: pa.Array, declared: pa.DataType) -> pa.Array | None:
 
 
 def _decimals(text: pa.Array, declared: pa.DataType) -> pa.Array | None:
-    """Arrow reads `007`, and exponents of any size."""
+    """Arrow reads `007`; of very many digits, and of some exponents, it makes any number."""
     texts = _Texts(text)
-    return None if texts.have_exponent() or texts.have_leading_zero() else text.cast(declared)
+    doubtful = texts.have_exponent() or texts.have_leading_zero() or texts.are_longer_than(_DECIMAL_DIGITS)
+    return None if doubtful else text.cast(declared)
 
 
 def _doubles(text: pa.Array, declared: pa.DataType) -> pa.Array | None:
@@ -149,6 +152,10 @@ class _Texts:
 
     def have_exponent(self) -> bool:
         return bool(((self._all | 32) == ord("e")).any())
+
+    def are_longer_than(self, characters: int) -> bool:
+        """Whether any is."""
+        return bool((self._ends - self._starts > characters).any())
 
     def have_leading_zero(self) -> bool:
         """Whether a zero, after a sign or not, is followed by anything but a point."""

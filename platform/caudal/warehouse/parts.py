@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from caudal.lake.readers.ahead import in_order
+from caudal.lake.readers.ahead import in_order, read_ahead
 from caudal.lake.readers.formats import read_lake_file
 from caudal.lake.readers.members import Refused, members
 from caudal.lake.readers.rows import LakeFile, SourceColumn, Unreadable
@@ -141,13 +141,12 @@ def normalize_many(
                 yield Quarantined(file.path, file.version, _told(refused, file), file.member)
                 unpacked.done(file)
                 continue
-            group = groups.setdefault(rows.columns, Group([], []))
+            group = groups.setdefault(rows.columns, Group())
             if not group.has_room_for(rows):
                 yield from work.normalize(group)
                 unpacked.done(*group.files)
-                group = groups[rows.columns] = Group([], [])
-            group.files.append(file)
-            group.rows.append(rows)
+                group = groups[rows.columns] = Group()
+            group.add(file, rows)
             if group.is_full:
                 yield from work.normalize(groups.pop(rows.columns))
                 unpacked.done(*group.files)
@@ -269,7 +268,8 @@ class _Work:
         with (
             LineageWriter(self.into / f"{name}.parquet", schema, files, self.loaded_at) as part,
             LineageWriter(self.into / f"{name}.rejects.parquet", reject_schema(), files, self.loaded_at) as rejects,
-            closing(in_order(partial(judge.judge, batch) for batch in stream.batches())) as judged,
+            closing(read_ahead(stream.batches())) as batches,
+            closing(in_order(partial(judge.judge, batch) for batch in batches)) as judged,
         ):
             for rows in judged:
                 part.write(rows.accepted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from caudal.lake.readers.formats import cannot_be_read
@@ -21,26 +21,29 @@ MERGED_ROWS = 32_768
 MERGED_BYTES = 4 << 20
 
 
-@dataclass(frozen=True)
+@dataclass
 class Group:
     """Files of the same source columns."""
 
-    files: list[LakeFile]
-    rows: list[Rows]
+    files: list[LakeFile] = field(default_factory=list)
+    rows: list[Rows] = field(default_factory=list)
+    weight_bytes: int = 0
 
     @property
     def is_full(self) -> bool:
-        return len(self.files) >= GROUP_FILES or self._weight >= GROUP_BYTES
+        return len(self.files) >= GROUP_FILES or self.weight_bytes >= GROUP_BYTES
 
     def has_room_for(self, rows: Rows) -> bool:
-        return not self.files or self._weight + rows.weight_bytes <= GROUP_BYTES
+        return not self.files or self.weight_bytes + rows.weight_bytes <= GROUP_BYTES
+
+    def add(self, file: LakeFile, rows: Rows) -> None:
+        self.files.append(file)
+        self.rows.append(rows)
+        self.weight_bytes += rows.weight_bytes
 
     def of(self, indices: Sequence[int]) -> Group:
+        """Those files alone."""
         return Group([self.files[i] for i in indices], [self.rows[i] for i in indices])
-
-    @property
-    def _weight(self) -> int:
-        return sum(r.weight_bytes for r in self.rows)
 
 
 class Stream:
@@ -56,14 +59,14 @@ class Stream:
         import pyarrow as pa
 
         held: list[pa.RecordBatch] = []
+        rows = size = 0
         for batch in self._read():
-            if held and batch.schema != held[0].schema:
+            if held and (rows >= MERGED_ROWS or size >= MERGED_BYTES or batch.schema != held[0].schema):
                 yield pa.concat_batches(held)
-                held = []
+                held, rows, size = [], 0, 0
             held.append(batch)
-            if sum(map(len, held)) >= MERGED_ROWS or sum(b.nbytes for b in held) >= MERGED_BYTES:
-                yield pa.concat_batches(held)
-                held = []
+            rows += batch.num_rows
+            size += batch.nbytes
         if held:
             yield pa.concat_batches(held)
 

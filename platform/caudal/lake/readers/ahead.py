@@ -42,6 +42,19 @@ def in_order(tasks: Iterable[Callable[[], T]]) -> Iterator[T]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def read_ahead(items: Iterator[T], count: int = 2) -> Iterator[T]:
+    """Yield `items`, which are drawn in a thread of their own, up to `count` ahead. What drawing raises is raised in its turn."""
+    end = object()
+    pool = ThreadPoolExecutor(1, "read-ahead")
+    waiting = deque(pool.submit(next, items, end) for _ in range(count))
+    try:
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(pool.submit(next, items, end))
+            yield item
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
 def _threads() -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(available or 1, MAX_THREADS))

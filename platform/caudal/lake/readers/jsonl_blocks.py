@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from caudal.lake.readers.json_plain import QuotedDecimals, numbers_are_plain, pa
 from caudal.lake.readers.json_slices import Slices
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
     from caudal.contracts import Column, Contract
@@ -21,6 +23,9 @@ _EXACT_INTEGERS = 2**53
 _RISKY_EXPONENT = "[eE](?:-[0-9]{3}|[+]?[0-9]{6})"
 #: Exponents that may move a decimal by more than 38 places: Arrow gives any value then.
 _RISKY_FOR_DECIMALS = f"{_RISKY_EXPONENT}|[eE]-0*[1-9][0-9]|[0-9.]{{20}}[eE]"
+#: More digits than a decimal has: Arrow gives any value for some of those numbers.
+_LONG = 39
+_LONG_NUMBER = re.compile(rb"[0-9.]{%d}" % _LONG)
 #: So many zeros after the point make a double zero.
 _VANISHING = b"0" * 300
 
@@ -137,7 +142,7 @@ def _lines_of_objects(data: bytes) -> int | None:
 
 
 def _may_miscalculate(data: bytes, types: list[pa.DataType]) -> bool:
-    """Whether some exponent is one that Arrow does not read as it should."""
+    """Whether some number has an exponent, or so many digits, that Arrow does not read it as it should."""
     import numpy as np
     import pyarrow as pa
     from pyarrow import compute
@@ -146,6 +151,8 @@ def _may_miscalculate(data: bytes, types: list[pa.DataType]) -> bool:
     if not decimals and not any(pa.types.is_floating(t) for t in types):
         return False
     characters = np.frombuffer(data, np.uint8)
+    if decimals and _has_long_number(characters, data):
+        return True
     places = np.flatnonzero(characters == ord("e"))
     if b"E" in data:
         places = np.append(places, np.flatnonzero(characters == ord("E")))
@@ -153,6 +160,19 @@ def _may_miscalculate(data: bytes, types: list[pa.DataType]) -> bool:
         return False
     options = compute.MatchSubstringOptions(_RISKY_FOR_DECIMALS if decimals else _RISKY_EXPONENT)
     return compute.call_function("match_substring_regex", [pa.array([data], pa.large_binary())], options)[0].as_py()
+
+
+def _has_long_number(characters: np.ndarray, data: bytes) -> bool:
+    """Whether there are more digits in a row than a decimal has. Of those, every fourth one shows in every fourth byte."""
+    import numpy as np
+
+    sampled = characters[::4]
+    is_digit = ((sampled - ord("0")) < 10) | (sampled == ord("."))
+    shown = _LONG // 4
+    found = is_digit[: len(is_digit) - shown + 1].copy() if len(is_digit) >= shown else is_digit[:0]
+    for shift in range(1, shown):
+        found &= is_digit[shift : shift + len(found)]
+    return any(_LONG_NUMBER.search(data, max(4 * int(n) - 3, 0), 4 * int(n) + _LONG) for n in np.flatnonzero(found))
 
 
 def _schema(contract: Contract) -> pa.Schema | None:
