@@ -260,3 +260,22 @@ def test_the_ledger_of_an_older_platform_is_brought_up_to_date_and_keeps_its_fil
         )
     ledger = Ledger(path)
     assert (ledger.id, [f.path for f in ledger.files("stall/sales")]) == ("old", ["p"])
+
+
+def test_the_counts_of_a_batch_that_was_given_up_are_not_those_of_what_is_loaded(ledger, declare):
+    dataset = declare()
+    ledger.see(dataset, [obj("a.csv", "1-1")])
+    load_all(ledger, dataset)
+    ledger.see(dataset, [obj("a.csv", "1-2")])
+    batch = ledger.claim(dataset, "r", 10)
+    ledger.prepare(batch, [Outcome("stall/sales/a.csv", 9, 9)])
+    ledger.abandon(batch.number)
+    ledger.see(dataset, [obj("a.csv", "1-3")])
+    finish_with(ledger, dataset, Outcome("stall/sales/a.csv", unreadable="empty"))
+    (file,) = ledger.files(dataset.id)
+    assert (file.state, file.live_version, file.rows_loaded, ledger.totals(dataset.id).rows_loaded) == (
+        "quarantined",
+        "1-1",
+        2,
+        2,
+    )

@@ -108,12 +108,11 @@ class Ledger(LedgerReader, LedgerAmendments):
                         *(batch.number, o.path),
                     ),
                 )
-                if o.unreadable is None:
-                    db.execute(
-                        "UPDATE file SET rows_read = ?, rows_loaded = ?, rows_rejected = ? "
-                        "WHERE batch = ? AND path = ? AND state = 'loading'",
-                        (o.rows_read, o.rows_loaded, o.rows_rejected, batch.number, o.path),
-                    )
+                db.execute(
+                    "UPDATE file SET next_read = ?, next_loaded = ?, next_rejected = ? "
+                    "WHERE batch = ? AND path = ? AND state = 'loading'",
+                    (o.rows_read, o.rows_loaded, o.rows_rejected, batch.number, o.path),
+                )
             for f in batch.files:
                 if f.path not in done and not f.gone:
                     db.execute(
@@ -141,7 +140,10 @@ class Ledger(LedgerReader, LedgerAmendments):
                 (number,),
             )
             db.execute(
-                "UPDATE file SET state = 'loaded', live_version = version, loaded_at = ? WHERE batch = ? AND state = 'loading'",
+                "UPDATE file SET state = 'loaded', live_version = version, loaded_at = ?, "
+                "rows_read = coalesce(next_read, rows_read), "
+                "rows_loaded = coalesce(next_loaded, rows_loaded), rows_rejected = coalesce(next_rejected, rows_rejected) "
+                "WHERE batch = ? AND state = 'loading'",
                 (_now(), number),
             )
             db.execute("UPDATE file SET batch = NULL WHERE batch = ?", (number,))

@@ -34,6 +34,9 @@ _STEPS = (
     ALTER TABLE file ADD COLUMN has_members INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE file ADD COLUMN note TEXT;
     ALTER TABLE file ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE file ADD COLUMN next_read INTEGER;
+    ALTER TABLE file ADD COLUMN next_loaded INTEGER;
+    ALTER TABLE file ADD COLUMN next_rejected INTEGER;
     ALTER TABLE dataset ADD COLUMN knows_table INTEGER NOT NULL DEFAULT 0;
     DROP INDEX file_by_batch;
     CREATE INDEX file_of_batch ON file (batch, path) WHERE batch IS NOT NULL;
