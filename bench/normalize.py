@@ -7,6 +7,7 @@ the file and the line of each row, refuses what is not exactly of its type and t
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -87,6 +88,7 @@ def by_hand(file: str, file_format: str) -> Callable[[], object]:
 
 def normalizing(file: str, file_format: str) -> Callable[[], object]:
     """Ours."""
+    import pyarrow.compute
     import pyarrow.csv
     import pyarrow.json
     import pyarrow.parquet  # noqa: F401 - imports are not what is measured
@@ -98,6 +100,7 @@ def normalizing(file: str, file_format: str) -> Callable[[], object]:
     work = Path(tempfile.mkdtemp(dir=Path(file).parent))
     declared = dataset(file_format, work)
     connection = connect_memory(Environment("local", "shop", work, work))
+    importlib.import_module(f"caudal.lake.readers.{file_format}")
 
     def normalized() -> None:
         result = normalize(

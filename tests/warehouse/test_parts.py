@@ -253,3 +253,66 @@ schema:
         count(*) FILTER (CustomerID IS NULL), count(*) FILTER (Description IS NULL) FROM '{results[0].part}'"""
     rows, total, cancelled, guests, nameless = connection.execute(query).fetchone()
     assert (rows, float(total), cancelled, guests, nameless) == (320_705, 5_761_931.382, 5_847, 88_652, 1_161)
+
+
+def test_a_reject_holds_the_whole_row_as_it_stands_in_the_file(contract_of, many):
+    dataset = Dataset("t", "t", "csv", contract_of("a", NUMBER, drift="ignore"), csv=CsvOptions(null_markers=("NA",)))
+    (result,) = many(dataset, {"a.csv": 'n,a,other\n 1.5 ,"say ""é""",9\nx,NA,8\n7,few\n1,good,7\n'})
+    rejects = pq.read_table(result.rejects).to_pylist()
+    assert [(r["_row"], r["record"]) for r in rejects] == [
+        (2, '{"a":"say \\"é\\"","n":" 1.5 "}'),
+        (3, '{"a":null,"n":"x"}'),
+        (4, None),
+    ]
+    assert rejects[2]["value"] == "7,few"
+
+
+def test_the_record_of_a_row_with_types_is_text_too(contract_of, many):
+    dataset = Dataset("t", "t", "parquet", contract_of({**NUMBER, "required": True}, {"name": "d", "logicalType": "date"}))
+    table = pa.table({"n": pa.array([None], pa.int64()), "d": [dt.date(2017, 1, 31)]})
+    (result,) = many(dataset, {"a.parquet": table})
+    assert pq.read_table(result.rejects)["record"].to_pylist() == ['{"n":null,"d":"2017-01-31"}']
+
+
+def test_rows_that_only_sql_can_judge_stay_in_their_places(contract_of, many, monkeypatch):
+    monkeypatch.setattr(streams, "MERGED_ROWS", 2)
+    contract = contract_of("a", NUMBER, {"name": "d", "logicalType": "date"})
+    lines = [f"x,{'1.0' if i % 7 == 3 else i if i % 5 else 'bad'},2017-01-{i % 28 + 1:02}" for i in range(100)]
+    (result,) = many(
+        Dataset("t", "t", "csv", contract),
+        {"a.csv": "a,n,d\n" + "\n".join(lines[:50]), "b.csv": "a,n,d\n" + "\n".join(lines[50:])},
+    )
+    part = pq.read_table(result.part)
+    good = [i for i in range(100) if i % 7 == 3 or i % 5]
+    assert part["n"].to_pylist() == [1 if i % 7 == 3 else i for i in good]
+    assert part["_row"].to_pylist() == [i % 50 + 2 for i in good]
+    assert part["_file"].to_pylist() == [f"t/t/{'ab'[i // 50]}.csv" for i in good]
+    bad = [i for i in range(100) if i not in good]
+    assert pq.read_table(result.rejects)["_row"].to_pylist() == [i % 50 + 2 for i in bad]
+
+
+def test_a_heavy_file_is_a_group_of_its_own(contract_of, many, monkeypatch):
+    monkeypatch.setattr(streams, "GROUP_BYTES", 100)
+    contents = {"a.csv": "a\n1\n", "b.csv": "a\n2\n", "c.csv": "a\n" + "x\n" * 100, "d.csv": "a\n4\n"}
+    results = many(Dataset("t", "t", "csv", contract_of("a")), contents)
+    assert [[f.path for f in r.files] for r in results] == [["t/t/a.csv", "t/t/b.csv"], ["t/t/c.csv"], ["t/t/d.csv"]]
+
+
+@pytest.mark.parametrize("file_format", ["csv", "jsonl", "parquet"])
+def test_two_thousand_columns_are_no_more_work_each_than_two(contract_of, many, file_format):
+    kinds = [{"logicalType": "integer"}, {"logicalType": "string"}, {"logicalType": "number"}, {"logicalType": "date"}]
+    columns = [{"name": f"c{n}", **kinds[n % 4]} for n in range(2_000)]
+    values = ["17", "seventeen", "17.5", "2017-01-17"]
+    rows = [[values[n % 4] for n in range(2_000)] for _ in range(30)]
+    rows[20][1_998] = "x"
+    if file_format == "csv":
+        content = ",".join(c["name"] for c in columns) + "\n" + "".join(",".join(row) + "\n" for row in rows)
+    elif file_format == "jsonl":
+        content = "".join("{" + ",".join(f'"c{n}":"{v}"' for n, v in enumerate(row)) + "}\n" for row in rows)
+    else:
+        content = pa.table([pa.array(v) for v in zip(*rows, strict=True)], [c["name"] for c in columns])
+    (result,) = many(Dataset("t", "t", file_format, contract_of(*columns)), {"a": content})
+    assert (result.files[0].rows_read, result.files[0].rows_rejected) == (30, 1)
+    (reject,) = pq.read_table(result.rejects).to_pylist()
+    assert (reject["column"], reject["value"], reject["record"].count(":")) == ("c1998", "x", 2_000)
+    assert set(pq.read_table(result.part)["c1996"].to_pylist()) == {17}

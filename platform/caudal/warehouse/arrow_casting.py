@@ -145,8 +145,9 @@ class _Texts:
 
         _, offsets, data = text.buffers()
         places = np.frombuffer(offsets, np.int32, len(text) + 1, 4 * text.offset) if len(text) else np.zeros(1, np.int32)
-        present = places[1:] > places[:-1]
-        self._starts, self._ends = places[:-1][present], places[1:][present]
+        starts, ends = places[:-1], places[1:]
+        present = ends > starts
+        self._starts, self._ends = (starts, ends) if present.all() else (starts[present], ends[present])
         self._bytes = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
         self._all = self._bytes[int(places[0]) : int(places[-1])]
 
@@ -159,9 +160,13 @@ class _Texts:
 
     def have_leading_zero(self) -> bool:
         """Whether a zero, after a sign or not, is followed by anything but a point."""
-        starts = self._starts + self._is_at(self._starts, "+-")
-        starts = starts[starts + 1 < self._ends]
-        zeros = starts[self._is_at(starts, "0")]
+        starts, ends = self._starts, self._ends
+        signed = self._is_at(starts, "+-")
+        if signed.any():
+            starts = starts + signed
+            inside = starts < ends
+            starts, ends = starts[inside], ends[inside]
+        zeros = starts[self._is_at(starts, "0") & (starts + 1 < ends)]
         return not self._is_at(zeros + 1, ".").all()
 
     def have_minutes(self) -> bool:
@@ -179,7 +184,7 @@ class _Texts:
         import numpy as np
 
         found = self._bytes[places]
-        return np.logical_or.reduce([found == ord(c) for c in characters])
+        return np.logical_or.reduce([found == ord(c) for c in characters]) if len(characters) > 1 else found == ord(characters)
 
 
 def _native(column: Column, source: SourceColumn, values: pa.Array) -> pa.Array | None:

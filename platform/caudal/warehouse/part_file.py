@@ -78,13 +78,13 @@ class LineageWriter:
 
         if not self._held:
             return
-        rows = pa.concat_tables(self._held).combine_chunks()
+        rows = pa.concat_tables(self._held)
         self._held, self._held_rows, self._held_bytes = [], 0, 0
-        index = rows["_index"].combine_chunks()
+        files = rows["_index"].chunks
         given = {
-            "_file": pa.DictionaryArray.from_arrays(index, self._names),
-            "_version": pa.DictionaryArray.from_arrays(index, self._versions),
-            "_loaded_at": pa.repeat(pa.scalar(self._loaded_at, self._schema.field("_loaded_at").type), len(index)),
+            "_file": pa.chunked_array([pa.DictionaryArray.from_arrays(index, self._names) for index in files]),
+            "_version": pa.chunked_array([pa.DictionaryArray.from_arrays(index, self._versions) for index in files]),
+            "_loaded_at": pa.repeat(pa.scalar(self._loaded_at, self._schema.field("_loaded_at").type), len(rows)),
         }
         columns = [given[name] if name in given else rows[name] for name in self._schema.names]
         table = pa.table(columns, self._schema.names)

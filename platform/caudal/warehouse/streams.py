@@ -17,8 +17,8 @@ GROUP_FILES = 1_000
 GROUP_BYTES = 512 << 20
 
 #: Batches of small files are put together until they have so many rows, or take so much memory.
-MERGED_ROWS = 32_768
-MERGED_BYTES = 4 << 20
+MERGED_ROWS = 8_192
+MERGED_BYTES = 1 << 20
 
 
 @dataclass
@@ -56,19 +56,17 @@ class Stream:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows as readers give them, and `_index`, which says of which file of the group they are."""
-        import pyarrow as pa
-
         held: list[pa.RecordBatch] = []
         rows = size = 0
         for batch in self._read():
             if held and (rows >= MERGED_ROWS or size >= MERGED_BYTES or batch.schema != held[0].schema):
-                yield pa.concat_batches(held)
+                yield _merged(held)
                 held, rows, size = [], 0, 0
             held.append(batch)
             rows += batch.num_rows
             size += batch.nbytes
         if held:
-            yield pa.concat_batches(held)
+            yield _merged(held)
 
     def _read(self) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
@@ -85,3 +83,9 @@ class Stream:
             except Exception as failed:
                 self.stopped_by = (index, failed)
                 raise
+
+
+def _merged(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    return pa.concat_batches(batches) if len(batches) > 1 else batches[0]

@@ -230,10 +230,13 @@ FILES = {
     "none--random.bin": zlib.compress(bytes(range(256)) * 20)[2:],
 }
 
+#: Found by mutation, and made by no script: calamine asks for 515 GB of memory, and would end the process.
+KEPT = {"excel--asks-for-all-memory.xls"}
+
 
 def main():
     for old in HERE.iterdir():
-        if "--" in old.name:
+        if "--" in old.name and old.name not in KEPT:
             old.unlink()
     for name, content in FILES.items():
         (HERE / name).write_bytes(content)

@@ -6,7 +6,7 @@ What lives here knows formats and drift; what a value must be is the warehouse's
 
 | format | `_row` |
 |---|---|
-| CSV, fixed width, JSON lines | the line on which the row starts, as an editor shows it: the header counts, and so do blank lines |
+| CSV, fixed width, JSON lines | the line on which the row starts, as an editor shows it: header and blank lines count |
 | Excel | the row of the sheet |
 | JSON, XML | the number of the element: several may stand on a line |
 | Parquet, Avro, ORC | the row itself: these have no lines |

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -14,7 +15,7 @@ T = TypeVar("T")
 MAX_THREADS = 8
 
 
-def in_order(tasks: Iterable[Callable[[], T]]) -> Iterator[T]:
+def in_order(tasks: Iterable[Callable[[], T]]) -> Generator[T]:
     """Yield what each of `tasks` returns, in their order, while later ones are worked on.
 
     `tasks` is drawn from in the thread of the caller. A single one is done there too. What a task raises is raised in its turn.
@@ -42,15 +43,17 @@ def in_order(tasks: Iterable[Callable[[], T]]) -> Iterator[T]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def read_ahead(items: Iterator[T], count: int = 2) -> Iterator[T]:
-    """Yield `items`, which are drawn in a thread of their own, up to `count` ahead. What drawing raises is raised in its turn."""
-    end = object()
+def read_ahead(items: Iterator[T], count: int = 2) -> Generator[T]:
+    """Yield `items`, which are drawn ahead in a thread of their own. What drawing raises is raised in its turn."""
+    def draw() -> list[T]:
+        return list(islice(items, 1))
+
     pool = ThreadPoolExecutor(1, "read-ahead")
-    waiting = deque(pool.submit(next, items, end) for _ in range(count))
+    waiting = deque(pool.submit(draw) for _ in range(count))
     try:
-        while (item := waiting.popleft().result()) is not end:
-            waiting.append(pool.submit(next, items, end))
-            yield item
+        while drawn := waiting.popleft().result():
+            waiting.append(pool.submit(draw))
+            yield from drawn
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from caudal.lake.readers import excel_cells as kinds
 from caudal.lake.readers.excel_cells import Cells
 from caudal.lake.readers.excel_faults import faults_of
+from caudal.lake.readers.excel_trial import refuse_what_ends_a_process
 from caudal.lake.readers.excel_workbook import Range, Sheet, refuse_large
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class CalamineWorkbook:
                 for part in archive.infolist():
                     refuse_large(part, limits)
         self._faults = faults_of(file, kind)
+        refuse_what_ends_a_process(file)
         named_so = file.suffix.lower() == f".{kind}"
         self._workbook = Opened.from_path(file) if named_so else Opened.from_filelike(io.BytesIO(file.read_bytes()))
         found = [s for s in self._workbook.sheets_metadata if s.typ == SheetTypeEnum.WorkSheet]

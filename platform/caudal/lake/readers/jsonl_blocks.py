@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from caudal.contracts import LINEAGE_COLUMNS
 from caudal.lake.readers.json_plain import QuotedDecimals, numbers_are_plain, parsed_type
 from caudal.lake.readers.json_slices import Slices
+from caudal.lake.readers.json_template import TemplateParser
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +36,7 @@ class Parsed:
     """The rows of a block, one for each line.
 
     Attributes:
-        columns: of the contract; numbers and booleans in the declared type, everything else as text.
+        columns: of the contract, as text; or numbers and booleans in the declared type.
         undeclared: keys that the contract does not have.
 
     """
@@ -45,7 +46,7 @@ class Parsed:
 
 
 class BlockParser:
-    """Parses blocks of objects.
+    """Parses blocks of objects: by array operations where all lines are written alike, else by Arrow.
 
     Arrow's parser refuses what is no JSON, a key twice, and any number that does not fit its type exactly; what it does not
     refuse is looked for here: two objects on a line, a key that is not there, a decimal in quotes (which Arrow would read with
@@ -54,6 +55,7 @@ class BlockParser:
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
+        self._template = TemplateParser(contract)
         self._schema = _schema(contract)
         self._nested = frozenset(c.name for c in contract.columns if c.is_nested)
         self._quoted = QuotedDecimals(contract.columns)
@@ -63,6 +65,9 @@ class BlockParser:
         import pyarrow as pa
         from pyarrow import json
 
+        alike = self._template.parse(data)
+        if alike is not None:
+            return Parsed(alike, [])
         count = _lines_of_objects(data)
         if self._schema is None or count is None or _may_miscalculate(data, self._schema.types):
             return None

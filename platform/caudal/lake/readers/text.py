@@ -89,7 +89,7 @@ def read_blocks(file: Path, path: str, encoding: str, block_bytes: int = BLOCK_B
     """
     codec = _codec(encoding, path)
     with file.open("rb") as opened:
-        pieces = _utf8(opened, block_bytes) if codec in _NAMES_OF_UTF8 else _transcoded(opened, path, codec, block_bytes)
+        pieces = _lines(opened, block_bytes) if codec in _NAMES_OF_UTF8 else _transcoded(opened, path, codec, block_bytes)
         first_line, rest = 1, b""
         for number, piece in enumerate(pieces):
             data = rest + (piece.removeprefix(_BOM) if number == 0 else piece)
@@ -201,6 +201,12 @@ def _utf8(opened: BinaryIO, block_bytes: int) -> Iterator[bytes]:
         yield piece
 
 
+def _lines(opened: BinaryIO, block_bytes: int) -> Iterator[bytes]:
+    """Whole lines, but for those that are too long: what is not cut needs not be put together."""
+    for piece in _utf8(opened, block_bytes):
+        yield piece + opened.readline(MAX_LINE_BYTES + 1)
+
+
 def _transcoded(opened: BinaryIO, path: str, codec: str, block_bytes: int) -> Iterator[bytes]:
     decoder = codecs.getincrementaldecoder(codec)("strict")
     lines = 0
@@ -227,7 +233,8 @@ def _checked(data: bytes, first_line: int, path: str, codec: str) -> Block:
     if nul >= 0:
         raise Unreadable(_nul_message(data, nul, first_line, path))
     try:
-        data.decode("ascii" if codec == "ascii" else "utf-8")
+        if not data.isascii():
+            data.decode("ascii" if codec == "ascii" else "utf-8")
     except UnicodeDecodeError as bad:
         raise Unreadable(_encoding_message(data, bad.start, first_line, path, codec)) from None
     return Block(data, first_line)
