@@ -123,7 +123,7 @@ def normalizing(file: str) -> Callable[[], object]:
     from caudal.contracts import read_contract
     from caudal.environment import Environment
     from caudal.lake.dataset import Dataset
-    from caudal.lake.readers import excel, excel_package  # noqa: F401
+    from caudal.lake.readers.excel import package, reader  # noqa: F401
     from caudal.warehouse.engine import connect_memory
     from caudal.warehouse.parts import normalize
 

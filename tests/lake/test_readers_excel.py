@@ -11,9 +11,9 @@ import openpyxl
 import pytest
 
 from caudal.lake.dataset import ExcelOptions
-from caudal.lake.readers.biff import COMPOUND_FILE
-from caudal.lake.readers.excel_cells import ERROR
-from caudal.lake.readers.excel_faults import faults_of
+from caudal.lake.readers.excel.biff import COMPOUND_FILE
+from caudal.lake.readers.excel.cells import ERROR
+from caudal.lake.readers.excel.faults import faults_of
 from caudal.lake.readers.rows import Unreadable
 
 MONEY = {"name": "m", "logicalType": "number", "physicalType": "DECIMAL(10,2)"}

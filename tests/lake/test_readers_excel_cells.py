@@ -12,9 +12,9 @@ import xlsxwriter
 
 from caudal.lake.dataset import Dataset
 from caudal.lake.excel_options import ExcelOptions
-from caudal.lake.readers.excel import read_excel
-from caudal.lake.readers.excel_cells import DURATION, MOMENT, NUMBER
-from caudal.lake.readers.excel_package import format_kind
+from caudal.lake.readers.excel.cells import DURATION, MOMENT, NUMBER
+from caudal.lake.readers.excel.package import format_kind
+from caudal.lake.readers.excel.reader import read_excel
 from caudal.lake.readers.rows import LakeFile, Unreadable
 
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"

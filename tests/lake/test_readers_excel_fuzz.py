@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 from caudal.lake.dataset import Dataset
 from caudal.lake.excel_options import ExcelOptions
 from caudal.lake.options import Limits
-from caudal.lake.readers import excel_package, excel_sheet_xml
-from caudal.lake.readers.excel import read_excel
-from caudal.lake.readers.excel_open import open_workbook
+from caudal.lake.readers.excel import package as excel_package
+from caudal.lake.readers.excel import sheet_xml as excel_sheet_xml
+from caudal.lake.readers.excel.open import open_workbook
+from caudal.lake.readers.excel.reader import read_excel
 from caudal.lake.readers.rows import LakeFile, Unreadable
 
 TRIED = int(os.environ.get("CAUDAL_FUZZ", "12"))

@@ -10,8 +10,8 @@ import xlsxwriter
 
 from caudal.lake.dataset import Dataset
 from caudal.lake.options import Limits
-from caudal.lake.readers.biff import COMPOUND_FILE
-from caudal.lake.readers.excel import read_excel
+from caudal.lake.readers.excel.biff import COMPOUND_FILE
+from caudal.lake.readers.excel.reader import read_excel
 from caudal.lake.readers.rows import LakeFile, Unreadable
 
 OTHERS = [

@@ -281,7 +281,7 @@ def test_a_sheet_without_any_block_is_told(contract_of, take_all):
 
 
 def test_a_workbook_of_many_sheets_is_opened_once(contract_of, take_all, monkeypatch):
-    from caudal.lake.readers.excel_package import XmlWorkbook
+    from caudal.lake.readers.excel.package import XmlWorkbook
 
     opened, read = [], XmlWorkbook._strings
     monkeypatch.setattr(XmlWorkbook, "_strings", lambda self, archive: opened.append(1) or read(self, archive))

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from caudal.contracts import Column
-from caudal.native_text import as_declared
-from caudal.number_formats import NumberFormat, number_format
+from caudal.contracts.native_text import as_declared
+from caudal.contracts.number_formats import NumberFormat, number_format
 from caudal.warehouse.casting import cast_text, is_absent
 
 QUICK = settings(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caudal.contracts import Column, read_contract
-from caudal.declaring import property_of
+from caudal.contracts.declaring import property_of
 from caudal.lake.evolution import not_adopted
 from caudal.lake.ledger import Ledger
 from caudal.lake.operate import Refused

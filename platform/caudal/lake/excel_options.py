@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from caudal.lake.readers.excel_workbook import LAST_ROW, Range, column_number
+from caudal.lake.readers.excel.workbook import LAST_ROW, Range, column_number
 
 #: Of `ExcelOptions.ends_at`: a row without any value.
 BLANK_ROW = "blank_row"

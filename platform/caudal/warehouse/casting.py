@@ -26,7 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from caudal.formats import accepted_text
+from caudal.contracts.formats import accepted_text
 from caudal.warehouse.declared_text import boolean, length_of_time, plain_number
 from caudal.warehouse.json_text import JSON_FAULT
 from caudal.warehouse.nested_casting import Place, Scalar, nested, split_text
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from caudal.contracts import Column
-    from caudal.number_formats import NumberFormat
+    from caudal.contracts.number_formats import NumberFormat
 
 #: A decimal of so many digits fits into 64 bits.
 _WORD_DIGITS = 18

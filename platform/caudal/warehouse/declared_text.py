@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from caudal.number_formats import MINUS
+from caudal.contracts.number_formats import MINUS
 from caudal.warehouse.sql import first_of, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from caudal.formats import Duration
-    from caudal.number_formats import NumberFormat
+    from caudal.contracts.formats import Duration
+    from caudal.contracts.number_formats import NumberFormat
 
 
 def plain_number(given: NumberFormat, s: str) -> str:

@@ -11,8 +11,8 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from caudal.contracts.native_text import as_declared
 from caudal.lake.readers.json_plain import PlainParser
-from caudal.native_text import as_declared
 from caudal.warehouse.json_text import json_fault
 
 if TYPE_CHECKING:

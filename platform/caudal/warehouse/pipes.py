@@ -34,7 +34,7 @@ def _in_process(context: dg.AssetExecutionContext) -> Callable[[list[str]], obje
 
 def _in_pod(context: dg.AssetExecutionContext, spec: Path) -> Callable[[list[str]], object]:
     import yaml
-    from dagster_k8s import PipesK8sClient  # ty: ignore[unresolved-import]
+    from dagster_k8s import PipesK8sClient  # ty: ignore[import-not-found]
 
     pod: dict[str, Any] = yaml.safe_load(spec.read_text())
     client = PipesK8sClient()

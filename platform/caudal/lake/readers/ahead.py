@@ -45,6 +45,7 @@ def in_order(tasks: Iterable[Callable[[], T]]) -> Generator[T]:
 
 def read_ahead(items: Iterator[T], count: int = 2) -> Generator[T]:
     """Yield `items`, which are drawn ahead in a thread of their own. What drawing raises is raised in its turn."""
+
     def draw() -> list[T]:
         return list(islice(items, 1))
 

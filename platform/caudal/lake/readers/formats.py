@@ -36,7 +36,7 @@ def read_lake_file(dataset: Dataset, file: LakeFile) -> Rows:
             case "fixed_width":
                 from caudal.lake.readers.fixed_width import read_fixed_width as read
             case "excel":
-                from caudal.lake.readers.excel import read_excel
+                from caudal.lake.readers.excel.reader import read_excel
 
                 return read_excel(dataset, file)
         return read(dataset, file.file, file.name)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from caudal.contracts import LINEAGE_COLUMNS
+from caudal.contracts.native_text import as_declared
 from caudal.lake.dataset import Dataset
 from caudal.lake.readers.ahead import in_order
 from caudal.lake.readers.dialect import AUTO, detected_encoding
@@ -34,7 +35,6 @@ from caudal.lake.readers.rows import (
     undeclared_text,
 )
 from caudal.lake.readers.text import Block, block_bytes, open_text, read_blocks
-from caudal.native_text import as_declared
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -43,7 +43,7 @@ def members(dataset: Dataset, file: LakeFile, into: Path) -> Iterator[LakeFile |
 
 def _tables(dataset: Dataset, file: LakeFile) -> Iterator[LakeFile | Refused]:
     """The declared tables of a workbook."""
-    from caudal.lake.readers.excel_members import tables
+    from caudal.lake.readers.excel.members import tables
 
     given = False
     try:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from caudal.declaring import property_of
-from caudal.odcs import SchemaProperty
-from caudal.properties import column_of
+from caudal.contracts.declaring import property_of
+from caudal.contracts.odcs import SchemaProperty
+from caudal.contracts.properties import column_of
 
 if TYPE_CHECKING:
-    from caudal.columns import Column
+    from caudal.contracts.columns import Column
 
 
 @dataclass(frozen=True)

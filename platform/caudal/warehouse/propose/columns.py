@@ -19,7 +19,7 @@ from caudal.warehouse.sql import identifier
 if TYPE_CHECKING:
     import duckdb
 
-    from caudal.columns import Column
+    from caudal.contracts.columns import Column
     from caudal.lake.readers.rows import SourceColumn
     from caudal.warehouse.verdict import Reject
 

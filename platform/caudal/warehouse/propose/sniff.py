@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from caudal.lake.dataset import CsvOptions, Dataset, ExcelOptions
 from caudal.lake.options import FixedWidthOptions, JsonOptions, XmlOptions
-from caudal.lake.readers.biff import COMPOUND_FILE
 from caudal.lake.readers.content import recognised
 from caudal.lake.readers.dialect import AUTO, detected_encoding
+from caudal.lake.readers.excel.biff import COMPOUND_FILE
 from caudal.lake.readers.rows import Unreadable
 from caudal.warehouse.propose import delimited, fixed, splitting
 from caudal.warehouse.propose.table import NoProposal, text_contract

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.parsers import expat
 
-from caudal.lake.readers.excel_tokens import unescaped_text
+from caudal.lake.readers.excel.tokens import unescaped_text
 
 
 @dataclass

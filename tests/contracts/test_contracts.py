@@ -240,7 +240,7 @@ def test_all_problems_of_the_document_are_told_at_once(read):
 
 
 def test_the_contract_that_the_guide_shows_is_one(tmp_path):
-    guide = (Path(__file__).resolve().parents[1] / "docs/guide/contracts.md").read_text()
+    guide = (Path(__file__).resolve().parents[2] / "docs/guide/contracts.md").read_text()
     shown = guide.split("```yaml\n")[1].split("```")[0]
     path = tmp_path / "deliveries.odcs.yaml"
     path.write_text(shown)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from caudal.formats import accepted_text, strptime_format
+from caudal.contracts.formats import accepted_text, strptime_format
 
 UNDERSTOOD = [
     ("yyyy-MM-dd", "date", "%Y-%m-%d"),

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from caudal.columns import Column
-from caudal.formats import Duration, duration, strptime_format
-from caudal.limits import option_problems
-from caudal.number_formats import NumberFormat, number_format
-from caudal.odcs import SchemaItem, SchemaProperty
-from caudal.property_limits import PropertyError, PropertyLimits
+from caudal.contracts.columns import Column
+from caudal.contracts.formats import Duration, duration, strptime_format
+from caudal.contracts.limits import option_problems
+from caudal.contracts.number_formats import NumberFormat, number_format
+from caudal.contracts.odcs import SchemaItem, SchemaProperty
+from caudal.contracts.property_limits import PropertyError, PropertyLimits
 
 Place = tuple[str | int, ...]
 

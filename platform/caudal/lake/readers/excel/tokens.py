@@ -1,7 +1,7 @@
 """Large XML parts of a workbook in pieces, and where the tags of a piece stand, found by array operations.
 
 The parts that can be large, sheets and shared strings, are lists of small items that machines write: millions of tags of a
-dozen forms. What has a form of its own is left to `caudal.lake.readers.excel_slow_xml`, which reads all XML.
+dozen forms. What has a form of its own is left to `caudal.lake.readers.excel.slow_xml`, which reads all XML.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from caudal.lake.readers.excel_workbook import arrow_compute
+from caudal.lake.readers.excel.workbook import arrow_compute
 
 if TYPE_CHECKING:
     import numpy as np

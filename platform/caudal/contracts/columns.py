@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from caudal.formats import Duration
-    from caudal.number_formats import NumberFormat
+    from caudal.contracts.formats import Duration
+    from caudal.contracts.number_formats import NumberFormat
 
 LogicalType = Literal["string", "integer", "number", "boolean", "date", "timestamp", "time", "object", "array"]
 
@@ -184,7 +184,7 @@ class Column:
 
     def to_json(self) -> str:
         """The column as JSON text: the property of ODCS that declares it."""
-        from caudal.declaring import property_of
+        from caudal.contracts.declaring import property_of
 
         column: Any = self
         return json.dumps(property_of(column), ensure_ascii=False)
@@ -192,8 +192,8 @@ class Column:
     @staticmethod
     def from_json(text: str) -> Column:
         """The column that `to_json` wrote."""
-        from caudal.odcs import SchemaProperty
-        from caudal.properties import column_of
+        from caudal.contracts.odcs import SchemaProperty
+        from caudal.contracts.properties import column_of
 
         column: Any = column_of(SchemaProperty.model_validate_json(text))
         return column

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from caudal.lake.readers.excel_open import damage_told, open_workbook
-from caudal.lake.readers.excel_places import Missing, Place, places
+from caudal.lake.readers.excel.open import damage_told, open_workbook
+from caudal.lake.readers.excel.places import Missing, Place, places
 from caudal.lake.readers.rows import MEMBER, LakeFile, Unreadable
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from caudal.limits import decimal_digits, integer_range, limit_value, step
-from caudal.odcs import CustomProperty, SchemaItem, SchemaProperty
+from caudal.contracts.limits import decimal_digits, integer_range, limit_value, step
+from caudal.contracts.odcs import CustomProperty, SchemaItem, SchemaProperty
 
 Place = tuple[str | int, ...]
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from zipfile import ZipInfo
 
     from caudal.lake.options import Limits
-    from caudal.lake.readers.excel_cells import Cells
+    from caudal.lake.readers.excel.cells import Cells
 
 #: What a sheet can have at most.
 LAST_ROW, COLUMNS = 1_048_576, 16_384

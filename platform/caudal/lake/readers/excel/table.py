@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from caudal.lake.excel_options import BLANK_ROW, ExcelOptions
 from caudal.lake.readers.drift import match_columns
-from caudal.lake.readers.excel_cells import ERROR, FAULTS, Cells
-from caudal.lake.readers.excel_places import Place
-from caudal.lake.readers.excel_workbook import COLUMNS, Range, Workbook, arrow_compute, reference
+from caudal.lake.readers.excel.cells import ERROR, FAULTS, Cells
+from caudal.lake.readers.excel.places import Place
+from caudal.lake.readers.excel.workbook import COLUMNS, Range, Workbook, arrow_compute, reference
 from caudal.lake.readers.rows import Problem, Unreadable, batch_of
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Excel workbooks (xlsx, xlsm, xlsb, xls) and OpenDocument ones: one table of a sheet.
 
-What a cell holds is told in `caudal.lake.readers.excel_cells`. A row with a cell that holds an error, or a formula that was
+What a cell holds is told in `caudal.lake.readers.excel.cells`. A row with a cell that holds an error, or a formula that was
 never computed, is refused. A row without any value is no row; what stands after the declared end of the table is none of it.
 """
 
@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from caudal.lake.readers.excel_open import damage_told, open_workbook
-from caudal.lake.readers.excel_places import Place, places
-from caudal.lake.readers.excel_table import Table
+from caudal.lake.readers.excel.open import damage_told, open_workbook
+from caudal.lake.readers.excel.places import Place, places
+from caudal.lake.readers.excel.table import Table
 from caudal.lake.readers.rows import MEMBER, LakeFile, Rows, Unreadable, text_columns, undeclared_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from caudal.lake.dataset import Dataset
-    from caudal.lake.readers.excel_workbook import Workbook
+    from caudal.lake.readers.excel.workbook import Workbook
 
 
 def read_excel(dataset: Dataset, file: LakeFile) -> Rows:

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from caudal.lake.readers.excel_workbook import arrow_compute
-from caudal.native_text import as_declared
+from caudal.contracts.native_text import as_declared
+from caudal.lake.readers.excel.workbook import arrow_compute
 
 if TYPE_CHECKING:
     import numpy as np

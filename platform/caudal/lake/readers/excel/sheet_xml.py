@@ -1,6 +1,6 @@
 """The cells of a sheet of an Office Open XML workbook (ECMA-376, 18.3), in pieces of some ten thousand rows.
 
-Cells of the common forms are found by array operations (`caudal.lake.readers.excel_tokens`), others tag by tag. A sheet whose
+Cells of the common forms are found by array operations (`caudal.lake.readers.excel.tokens`), others tag by tag. A sheet whose
 cells do not stand in order is damaged: Excel itself does not open it.
 """
 
@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING
 
-from caudal.lake.readers import excel_cells as kinds
-from caudal.lake.readers.excel_cells import Cells
-from caudal.lake.readers.excel_quick_xml import EMPTY, TYPES, attributes_of, columns_of, rows_of, values_of
-from caudal.lake.readers.excel_slow_xml import SlowCell, slow_cells
-from caudal.lake.readers.excel_tokens import Tags, pieces, slices, tags_of, unescaped, unescaped_text, word
-from caudal.lake.readers.excel_workbook import COLUMNS, arrow_compute, reference
+from caudal.lake.readers.excel import cells as kinds
+from caudal.lake.readers.excel.cells import Cells
+from caudal.lake.readers.excel.quick_xml import EMPTY, TYPES, attributes_of, columns_of, rows_of, values_of
+from caudal.lake.readers.excel.slow_xml import SlowCell, slow_cells
+from caudal.lake.readers.excel.tokens import Tags, pieces, slices, tags_of, unescaped, unescaped_text, word
+from caudal.lake.readers.excel.workbook import COLUMNS, arrow_compute, reference
 
 if TYPE_CHECKING:
     import numpy as np

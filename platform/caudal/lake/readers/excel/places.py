@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from caudal.lake.excel_options import ExcelOptions, parsed_cell, parsed_range
-from caudal.lake.readers.excel_workbook import COLUMNS, LAST_ROW, Range, Sheet, Workbook, reference
+from caudal.lake.readers.excel.workbook import COLUMNS, LAST_ROW, Range, Sheet, Workbook, reference
 from caudal.lake.readers.rows import MEMBER, Unreadable
 
 

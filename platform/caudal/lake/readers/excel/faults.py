@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from caudal.lake.readers.biff import biff_errors
-from caudal.lake.readers.excel_cells import ERROR, UNCOMPUTED
-from caudal.lake.readers.excel_workbook import TooLarge
+from caudal.lake.readers.excel.biff import biff_errors
+from caudal.lake.readers.excel.cells import ERROR, UNCOMPUTED
+from caudal.lake.readers.excel.workbook import TooLarge
 
 #: Cells (row, column), both from 0, and of each the kind of the fault and the text of it.
 Faults = dict[tuple[int, int], tuple[int, str]]

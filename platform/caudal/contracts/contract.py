@@ -19,10 +19,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from caudal.columns import Column, LogicalType
+from caudal.contracts.columns import Column, LogicalType
+from caudal.contracts.odcs import DataContract
+from caudal.contracts.properties import PropertyError, column_of
 from caudal.declaration import Document, Place, read_yaml
-from caudal.odcs import DataContract
-from caudal.properties import PropertyError, column_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,7 +79,7 @@ class Contract:
     @cached_property
     def fingerprint(self) -> str:
         """A short hash of all that decides how rows are read and typed; the same in every process and on every machine."""
-        from caudal.declaring import property_of
+        from caudal.contracts.declaring import property_of
 
         told = [_deciding(property_of(column)) for column in self.columns]
         return hashlib.sha256(json.dumps([told, self.drift], sort_keys=True).encode()).hexdigest()[:16]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from caudal.lake.readers import excel_cells as kinds
-from caudal.lake.readers.excel_tokens import Tags, word
+from caudal.lake.readers.excel import cells as kinds
+from caudal.lake.readers.excel.tokens import Tags, word
 
 if TYPE_CHECKING:
     import numpy as np

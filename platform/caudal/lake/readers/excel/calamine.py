@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caudal.lake.readers import excel_cells as kinds
-from caudal.lake.readers.excel_cells import Cells
-from caudal.lake.readers.excel_faults import faults_of
-from caudal.lake.readers.excel_trial import refuse_what_ends_a_process
-from caudal.lake.readers.excel_workbook import Range, Sheet, refuse_large
+from caudal.lake.readers.excel import cells as kinds
+from caudal.lake.readers.excel.cells import Cells
+from caudal.lake.readers.excel.faults import faults_of
+from caudal.lake.readers.excel.trial import refuse_what_ends_a_process
+from caudal.lake.readers.excel.workbook import Range, Sheet, refuse_large
 
 if TYPE_CHECKING:
     from caudal.lake.options import Limits

@@ -7,8 +7,8 @@ from dataclasses import asdict, fields
 from decimal import Decimal
 from typing import Any
 
-from caudal.columns import Column
-from caudal.number_formats import NumberFormat
+from caudal.contracts.columns import Column
+from caudal.contracts.number_formats import NumberFormat
 
 #: Attributes of a column that are options of its logical type, as the standard names them.
 _OPTIONS = {

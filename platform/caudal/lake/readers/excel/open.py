@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 from xml.etree.ElementTree import ParseError
 
-from caudal.lake.readers.biff import COMPOUND_FILE, Locked, stream_names
 from caudal.lake.readers.content import head_of, recognised
-from caudal.lake.readers.excel_workbook import TooLarge
+from caudal.lake.readers.excel.biff import COMPOUND_FILE, Locked, stream_names
+from caudal.lake.readers.excel.workbook import TooLarge
 from caudal.lake.readers.rows import Unreadable
 
 if TYPE_CHECKING:
     from caudal.lake.options import Limits
-    from caudal.lake.readers.excel_workbook import Workbook
+    from caudal.lake.readers.excel.workbook import Workbook
 
 _WANTED = "an Excel workbook"
 _SAVE_AS = "Open it in Excel and save it as a workbook (.xlsx), or declare the dataset's format otherwise"
@@ -126,10 +126,10 @@ def _opened(file: Path, limits: Limits, path: str, head: bytes) -> Workbook:
     else:
         raise _is_another(path, _named(head))
     if kind == "xlsx":
-        from caudal.lake.readers.excel_package import XmlWorkbook
+        from caudal.lake.readers.excel.package import XmlWorkbook
 
         return XmlWorkbook(file, limits)
-    from caudal.lake.readers.excel_calamine import CalamineWorkbook
+    from caudal.lake.readers.excel.calamine import CalamineWorkbook
 
     return CalamineWorkbook(file, kind, limits)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from caudal.lake.readers import excel_cells as kinds
-from caudal.lake.readers.excel_cells import Cells
-from caudal.lake.readers.excel_sheet_xml import SheetReading
-from caudal.lake.readers.excel_slow_xml import slow_strings
-from caudal.lake.readers.excel_tokens import pieces, slices, tags_of, unescaped, word
-from caudal.lake.readers.excel_workbook import Range, Sheet, TooLarge, arrow_compute, column_number, refuse_large
+from caudal.lake.readers.excel import cells as kinds
+from caudal.lake.readers.excel.cells import Cells
+from caudal.lake.readers.excel.sheet_xml import SheetReading
+from caudal.lake.readers.excel.slow_xml import slow_strings
+from caudal.lake.readers.excel.tokens import pieces, slices, tags_of, unescaped, word
+from caudal.lake.readers.excel.workbook import Range, Sheet, TooLarge, arrow_compute, column_number, refuse_large
 
 if TYPE_CHECKING:
     import numpy as np
