@@ -7,7 +7,6 @@ is found wanting in any way is left to one.
 from __future__ import annotations
 
 import json
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 _SEPARATORS = ((",", ":"), (", ", ": "), (",", ": "))
 _NUMBER = "^-?(?:0|[1-9][0-9]*)(?:[.][0-9]+)?(?:[eE][+-]?[0-9]+)?$"
-_WORD = 8
 
 
 class TemplateParser:
@@ -92,13 +90,6 @@ class _Block:
         self.lines = len(self._ends)
         self.quotes = int(np.count_nonzero(self._is_quote))
 
-    @cached_property
-    def _words(self) -> np.ndarray:
-        """The eight bytes from each byte on."""
-        import numpy as np
-
-        return np.ndarray((len(self._data) - _WORD + 1,), "<u8", self._data, strides=(1,))
-
     def cut(self, tokens: list[bytes]) -> list[tuple[np.ndarray, np.ndarray]] | None:
         """Where the value after each token is on each line, if all lines have the tokens, and nothing below a blank in them."""
         import numpy as np
@@ -122,10 +113,11 @@ class _Block:
 
     def _stands_at(self, token: bytes, places: np.ndarray) -> bool:
         """Whether the token is at all the places, which are inside the block."""
-        if len(token) < _WORD:
-            return all((self._bytes[places + n] == byte).all() for n, byte in enumerate(token))
-        offsets = [*range(0, len(token) - _WORD, _WORD), len(token) - _WORD]
-        return all((self._words[places + n] == int.from_bytes(token[n : n + _WORD], "little")).all() for n in offsets)
+        import numpy as np
+
+        length = len(token)
+        pieces = np.ndarray((len(self._data) - length + 1,), f"V{length}", self._data, strides=(1,))
+        return pieces[places].tobytes() == token * len(places)
 
     def values(self, column: Column, starts: np.ndarray, ends: np.ndarray) -> _Values | None:
         """The values of a column, if all are null, or else all are in quotes, or none, as the column's type is written."""
@@ -147,20 +139,18 @@ class _Block:
         return _Values(starts + 1, ends - 1, nulls, 2 * len(starts))
 
     def texts(self, values: list[_Values]) -> list[pa.Array]:
-        """The text of the values: taken from the block, which is seen as one array of values and of what is between them."""
+        """The text of the values: taken from the block, which is seen as an array of them and of what is between them."""
         import numpy as np
         import pyarrow as pa
 
-        count = len(values)
-        places = np.empty((self.lines, count, 2), np.int32)
-        for n, value in enumerate(values):
-            places[:, n, 0], places[:, n, 1] = value.starts, value.ends
-        pieces = pa.StringArray.from_buffers(places.size - 1, pa.py_buffer(places), pa.py_buffer(self._data))
-        lines = np.arange(0, places.size, 2 * count, dtype=np.int32)
-        return [
-            pieces.take(pa.array(lines + 2 * n, mask=value.nulls if value.nulls.any() else None))
-            for n, value in enumerate(values)
-        ]
+        data, lines = pa.py_buffer(self._data), np.arange(0, 2 * self.lines, 2, dtype=np.int32)
+        texts = []
+        for starts, ends, nulls, _ in values:
+            places = np.empty((self.lines, 2), np.int32)
+            places[:, 0], places[:, 1] = starts, ends
+            pieces = pa.StringArray.from_buffers(places.size - 1, pa.py_buffer(places), data)
+            texts.append(pieces.take(pa.array(lines, mask=nulls if nulls.any() else None)))
+        return texts
 
 
 def _are_json(column: Column, text: pa.Array) -> bool:
