@@ -17,7 +17,7 @@ from bench import dlt_peer
 from bench.frame import Comparison, Options, Side
 from bench.normalize import COLUMNS, dataset
 
-ROWS = 1_000_000
+ROWS = 100_000
 FILES = 10
 MANY_FILES, FEW_FILES = 10_000, 10
 ROWS_OF_A_SMALL_FILE = 100

@@ -78,7 +78,8 @@ def lake_sensor(
             request = request_for(datasets, seen, asked, extracted, busy)
             if request or time.monotonic() >= deadline:
                 break
-            time.sleep(max(0.2, 10 * (time.monotonic() - began)))
+            pause = max(0.2, 10 * (time.monotonic() - began))
+            time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
         if request is None:
             return dg.SkipReason("nothing new in the lake")
         assert context.repository_def is not None
