@@ -76,10 +76,10 @@ def _pipeline(folder: str, file_format: str, work: Path) -> Callable[[], int]:
 
 def _measured(run: Callable[[], int], work: Path, *put: Path) -> Callable[[], object]:
     def measured() -> None:
-        rows = run()
-        for path in put:
-            path.unlink()
-        shutil.rmtree(work)
-        assert rows
+        try:
+            assert run()
+        finally:
+            for path in (*put, work):
+                path.unlink() if path.is_file() else shutil.rmtree(path)
 
     return measured

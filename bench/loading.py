@@ -40,11 +40,9 @@ def comparisons(options: Options) -> Iterator[Comparison]:
     count = int(MANY_FILES * options.scale)
     few = str(files(options.cache, "csv", FEW_FILES, FEW_FILES * ROWS_OF_A_SMALL_FILE))
     many = str(files(options.cache, "csv", count, count * ROWS_OF_A_SMALL_FILE))
-    new = next(Path(few, "bench/rows").iterdir())
+    new = Path(few, "bench/rows/00000.csv")
     for lake in (few, many):
-        if not Path(lake, "loaded").exists():
-            Side("bench.loading:loading_first", lake, "csv", f"{lake}/loaded.unfinished").measure()
-            Path(lake, "loaded.unfinished").rename(Path(lake, "loaded"))
+        Side("bench.loading:loading_first", lake, "csv", f"{lake}/loaded").measure()
     in_many = Side("bench.loading:loading_more", many, "csv", f"{many}/loaded", str(new))
     yield Comparison(
         f"1 new file among {count:,}",
@@ -131,10 +129,10 @@ def _load(lake: str, file_format: str, work: Path) -> Callable[[], int]:
 
 def _measured(load: Callable[[], int], work: Path, *put: Path) -> Callable[[], object]:
     def measured() -> None:
-        rows = load()
-        for path in put:
-            path.unlink()
-        shutil.rmtree(work)
-        assert rows
+        try:
+            assert load()
+        finally:
+            for path in (*put, work):
+                path.unlink() if path.is_file() else shutil.rmtree(path)
 
     return measured
