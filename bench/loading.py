@@ -7,6 +7,7 @@ incremental cursor over files.
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import tempfile
@@ -110,7 +111,10 @@ def loading_more(lake: str, file_format: str, state: str, new: str) -> Callable[
 
 
 def _load(lake: str, file_format: str, work: Path) -> Callable[[], int]:
-    import deltalake  # noqa: F401 - imports are not what is measured
+    # Imports are not what is measured. Pandas is pyarrow's: it imports it for its first array.
+    import deltalake  # noqa: F401
+    import duckdb  # noqa: F401
+    import pandas as pd  # noqa: F401
     import pyarrow.compute
     import pyarrow.csv
     import pyarrow.json
@@ -119,6 +123,7 @@ def _load(lake: str, file_format: str, work: Path) -> Callable[[], int]:
     from caudal.environment import Environment
     from caudal.warehouse.loading import load_pending
 
+    importlib.import_module(f"caudal.lake.readers.{file_format}")
     env = Environment("local", "shop", work, work)
     if not env.lake.exists():
         env.lake.parent.mkdir(parents=True, exist_ok=True)
