@@ -120,10 +120,12 @@ def list_objects(lake: Path, prefix: str) -> Iterator[LakeObject]:
 
     A file that vanishes or cannot be examined while it is listed is left out: the next listing will tell.
     """
-    pending = [lake / prefix]
+    start = prefix.strip("/")
+    pending = [f"{start}/" if start else ""]
     while pending:
+        folder = pending.pop()
         try:
-            entries = list(os.scandir(pending.pop()))
+            entries = list(os.scandir(lake / folder))
         except (FileNotFoundError, NotADirectoryError):
             continue
         for entry in entries:
@@ -131,13 +133,12 @@ def list_objects(lake: Path, prefix: str) -> Iterator[LakeObject]:
                 continue
             try:
                 if entry.is_dir():
-                    pending.append(Path(entry.path))
+                    pending.append(f"{folder}{entry.name}/")
                     continue
                 status = entry.stat()
             except FileNotFoundError:
                 continue
-            path = Path(entry.path).relative_to(lake).as_posix()
-            yield LakeObject(path, version_of(status), status.st_size)
+            yield LakeObject(folder + entry.name, version_of(status), status.st_size)
 
 
 def version_of(status: os.stat_result) -> str:
