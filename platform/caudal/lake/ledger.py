@@ -102,16 +102,12 @@ class Ledger(LedgerReader, LedgerAmendments):
                 done.add(o.path)
                 db.execute(
                     "UPDATE file SET fingerprint = ?, reason = ?, note = ?, content = ?, copy_of = ?, dialect = ?, "
-                    "has_members = max(has_members, ?) WHERE batch = ? AND path = ? AND state = 'loading'",
+                    "has_members = max(has_members, ?), next_read = ?, next_loaded = ?, next_rejected = ? "
+                    "WHERE batch = ? AND path = ? AND state = 'loading'",
                     (
                         *(fingerprint, o.unreadable, o.note, o.content, o.copy_of, o.dialect, o.has_members),
-                        *(batch.number, o.path),
+                        *(o.rows_read, o.rows_loaded, o.rows_rejected, batch.number, o.path),
                     ),
-                )
-                db.execute(
-                    "UPDATE file SET next_read = ?, next_loaded = ?, next_rejected = ? "
-                    "WHERE batch = ? AND path = ? AND state = 'loading'",
-                    (o.rows_read, o.rows_loaded, o.rows_rejected, batch.number, o.path),
                 )
             for f in batch.files:
                 if f.path not in done and not f.gone:

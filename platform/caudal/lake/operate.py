@@ -24,8 +24,7 @@ def retry(env: Environment, dataset_id: str | None, paths: Sequence[str] = ()) -
     ids = [_known(ledger, dataset_id)] if dataset_id else ledger.dataset_ids()
     count = 0
     for name in ids:
-        chosen = _chosen(ledger.faulty(name), name, paths, "in quarantine") if dataset_id else None
-        faulty = chosen if chosen is not None else [f.path for f in ledger.faulty(name)]
+        faulty = _chosen(ledger.faulty(name), name, paths if dataset_id else (), "in quarantine")
         count += ledger.ask_again(name, paths=faulty)
     return count
 

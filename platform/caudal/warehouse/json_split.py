@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from caudal.contracts.native_text import as_declared
 from caudal.lake.readers.json_plain import PlainParser
-from caudal.warehouse.json_text import json_fault
+from caudal.warehouse.json_text import json_fault, strict_decoder
 
 if TYPE_CHECKING:
     import duckdb
@@ -256,15 +256,4 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError("a key is given more than once")
-    return values
-
-
-def _constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not allowed")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_Number, parse_float=_Number)
+_DECODER = strict_decoder(_Number)

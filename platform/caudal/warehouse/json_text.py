@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -66,4 +67,9 @@ def _constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not allowed")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, parse_int=str, parse_float=str)
+def strict_decoder(number: Callable[[str], Any]) -> json.JSONDecoder:
+    """A decoder that refuses a key given twice, NaN and infinity. `number` is called with each number as it is written."""
+    return json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, parse_int=number, parse_float=number)
+
+
+_DECODER = strict_decoder(str)

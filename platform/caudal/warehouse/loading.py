@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,10 +107,15 @@ def load_pending(
         return replace(loaded, raw_version=delta.version_of_table(env.raw / dataset.table))
 
 
+def writing(env: Environment, dataset: Dataset) -> AbstractContextManager[None]:
+    """The lock of whoever writes to the dataset's tables."""
+    return exclusive_lock(env.state / "locks" / f"{dataset.table}.lock")
+
+
 @contextmanager
 def settled(env: Environment, dataset: Dataset, ledger: Ledger) -> Generator[None]:
     """Hold the dataset's lock, with no unfinished batch."""
-    with exclusive_lock(env.state / "locks" / f"{dataset.table}.lock"):
+    with writing(env, dataset):
         for batch in ledger.unfinished(dataset.id):
             if batch.prepared and delta.committed(env.raw / dataset.table, _transaction(ledger, batch.number)):
                 ledger.finish(batch.number)
@@ -176,8 +181,8 @@ def commit_batch(
         delta.replace_all(table, schema, prepared.parts, transaction=transaction)
     elif replaced:
         fresh = not any(f.may_have_rows for f in batch.files)
-        members = {f.path for f in replaced if f.has_members or (f.path in by_path and by_path[f.path].has_members)}
         paths = [f.path for f in replaced]
+        members = _with_members(batch.files, prepared.outcomes) & set(paths)
         delta.replace_files(table, schema, prepared.parts, paths, transaction=transaction, append=fresh, with_members=members)
     ledger.finish(batch.number)
     return [(f, by_path.get(f.path, Outcome(f.path))) for f in batch.files if f.gone or f.path in by_path]

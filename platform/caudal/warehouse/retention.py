@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caudal.lake.ledger import Ledger
-from caudal.lake.readers.rows import MEMBER
 from caudal.warehouse import delta
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def expire_rejects(env: Environment, dataset: Dataset, writing: Callable[[], Abs
     before = datetime.now(UTC) - timedelta(days=dataset.rejects_retention_days)
     conditions = [f"_loaded_at < arrow_cast('{before:%Y-%m-%dT%H:%M:%SZ}', 'Timestamp(Microsecond, Some(\"UTC\"))')"]
     gone = {file.path for file in Ledger(env.state / "ledger.db").files(dataset.id, "deleted")}
-    orphans = sorted(name for name in _files_with_rows(table) if name.split(MEMBER)[0] in gone or name in gone)
+    orphans = sorted(name for name in delta.files_with_rows(table) if delta.lake_file(name) in gone or name in gone)
     starts = range(0, len(orphans), _FILES_AT_ONCE)
     conditions += [delta.any_of(orphans[start : start + _FILES_AT_ONCE]) for start in starts]
     return sum(_remove(table, condition, writing) for condition in conditions)
@@ -55,10 +54,6 @@ def _remove(table: Path, condition: str, writing: Callable[[], AbstractContextMa
 
 def _count(table: Path, condition: str) -> int:
     return _query(table, f"SELECT count(*) AS n FROM t WHERE {condition}")["n"][0].as_py()
-
-
-def _files_with_rows(table: Path) -> list[str]:
-    return _query(table, "SELECT DISTINCT _file FROM t")["_file"].to_pylist()
 
 
 def _query(table: Path, sql: str) -> pa.Table:

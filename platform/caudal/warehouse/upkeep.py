@@ -16,11 +16,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caudal.store import exclusive_lock
-from caudal.warehouse import delta, pins
+from caudal.warehouse import delta, loading, pins
 from caudal.warehouse.retention import expire_rejects
 
 if TYPE_CHECKING:
@@ -114,11 +115,7 @@ class Tended:
 
 def tend(env: Environment, dataset: Dataset, settings: Settings) -> Iterator[Tended]:
     """Compact and clear the dataset's raw table and its rejects, as far as they exist; one result for each."""
-
-    def writing() -> AbstractContextManager[None]:
-        """The lock that loaders of the dataset hold."""
-        return exclusive_lock(env.state / "locks" / f"{dataset.table}.lock")
-
+    writing = partial(loading.writing, env, dataset)
     with exclusive_lock(env.state / "locks" / "upkeep.lock"):
         for home, name in ((env.raw, "raw"), (env.quarantine, "quarantine")):
             table = home / dataset.table
