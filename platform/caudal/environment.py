@@ -10,7 +10,11 @@ The only module that reads environment variables, and it connects to nothing. Se
 | `CAUDAL_LAKE` | the lake: a folder, `gs://`, `s3://` or `webhdfs://`; `{company}` is filled in | `<data>/<company>/lake` |
 | `CAUDAL_LAKE_NOTIFICATIONS` | a Pub/Sub subscription to the lake's bucket: `projects/<project>/subscriptions/<name>` | none |
 | `CAUDAL_SHARD_POD` | a pod's spec in YAML: shards of much work are normalized in such pods, not in processes | none |
+| `CAUDAL_UI_URL` | where people reach Dagster's pages, for links in messages | `http://127.0.0.1:3000` |
+| `CAUDAL_ACCESS` | an `access.yaml`: who may come into the webserver | none: who is at this machine, on loopback |
 | `CAUDAL_COMPANY` | the company that the command line speaks of | the only code location, else `shop` |
+
+What is secret, such as the address of an alerts channel, is in a variable or file that a declaration names; `secret` reads it.
 """
 
 from __future__ import annotations
@@ -36,8 +40,10 @@ class Environment:
         root: the checkout.
         data: the folder that holds every company's data and Dagster's own.
         shard_pod: what `CAUDAL_SHARD_POD` names: image, and volumes that hold `data` where this process has it.
+        access: what `CAUDAL_ACCESS` names, for `caudal.runtime.access`.
         lake_elsewhere: what `CAUDAL_LAKE` says, None if the lake is the folder below `data`.
         lake_notifications: what `CAUDAL_LAKE_NOTIFICATIONS` says, for `caudal.store.notifications`; `{company}` is filled in.
+        ui_url: what `CAUDAL_UI_URL` says, without a slash at its end.
 
     """
 
@@ -48,6 +54,8 @@ class Environment:
     lake_elsewhere: str | None = None
     lake_notifications: str | None = None
     shard_pod: Path | None = None
+    access: Path | None = None
+    ui_url: str = "http://127.0.0.1:3000"
 
     @classmethod
     def current(cls, company: str | None = None) -> Environment:
@@ -73,6 +81,8 @@ class Environment:
             lake_elsewhere=os.environ.get("CAUDAL_LAKE") or None,
             lake_notifications=os.environ.get("CAUDAL_LAKE_NOTIFICATIONS", "").replace("{company}", company) or None,
             shard_pod=Path(os.environ["CAUDAL_SHARD_POD"]) if os.environ.get("CAUDAL_SHARD_POD") else None,
+            access=Path(os.environ["CAUDAL_ACCESS"]).resolve() if os.environ.get("CAUDAL_ACCESS") else None,
+            ui_url=os.environ.get("CAUDAL_UI_URL", cls.ui_url).rstrip("/"),
         )
 
     @classmethod
@@ -165,6 +175,36 @@ class Environment:
     def duckdb_extensions(self) -> Path:
         """DuckDB's `extension_directory`: links to the signed extensions that installed packages bring."""
         return self.data / "duckdb_extensions"
+
+    @property
+    def shipped(self) -> Path:
+        """What `caudal prepare` made when an image was built, and is only read since."""
+        return self.root / "shipped" / self.company
+
+
+class NoSecret(LookupError):
+    """A variable or file that should hold a secret is not there, or empty. The message names it."""
+
+
+def secret(variable: str | None = None, file: Path | None = None) -> str:
+    """The secret in the environment variable or else in the file, without white space around it. To be kept nowhere.
+
+    Raises:
+        NoSecret: there is none.
+
+    """
+    if variable is not None:
+        found = os.environ.get(variable, "").strip()
+        where = f"the environment variable {variable} is not set"
+    else:
+        try:
+            found = file.read_text(encoding="utf-8").strip() if file else ""
+        except (OSError, ValueError):
+            found = ""
+        where = f"the file {file} cannot be read, or is empty"
+    if not found:
+        raise NoSecret(where)
+    return found
 
 
 def _checkout() -> Path:

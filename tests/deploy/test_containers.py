@@ -38,6 +38,11 @@ def test_every_container_restarts_is_watched_and_keeps_its_hands_off(compose: di
         assert service["image"] == "caudal:latest"
 
 
+def test_dbts_project_is_parsed_when_the_image_is_built(instructions: list[tuple[str, str]]) -> None:
+    runs = [arguments for instruction, arguments in instructions if instruction == "RUN"]
+    assert ".venv/bin/caudal prepare --company ${COMPANY}" in runs
+
+
 def test_nothing_listens_beyond_loopback_and_the_database_not_at_all(compose: dict) -> None:
     published = {name: service.get("ports", []) for name, service in compose["services"].items()}
     assert published.pop("webserver") == ["127.0.0.1:3000:3000"]
@@ -55,6 +60,20 @@ def test_no_secret_is_in_a_file_and_the_api_gets_none(compose: dict) -> None:
     assert settings["storage"]["postgres"]["postgres_db"]["password"] == {"env": "CAUDAL_POSTGRES_PASSWORD"}
 
 
+def test_with_the_second_file_people_sign_in_and_nothing_else_changes(compose: dict) -> None:
+    more = yaml.safe_load((DOCKER / "compose.access.yaml").read_text())["services"]
+    assert set(more) == {"webserver"}
+    webserver = more["webserver"]
+    assert webserver["command"][:4] == ["python", "-m", "caudal.runtime.access", "serve"]
+    named = dict(zip(webserver["command"][4::2], webserver["command"][5::2], strict=True))
+    stock = compose["services"]["webserver"]["command"]
+    assert named == dict(zip(stock[1::2], stock[2::2], strict=True))
+    (mounted,) = webserver["volumes"]
+    assert mounted.endswith(f":{webserver['environment']['CAUDAL_ACCESS']}:ro")
+    assert "ports" not in webserver
+    assert "/health'" in webserver["healthcheck"]["test"][-1]
+
+
 def test_webserver_and_daemon_wait_for_the_database_and_the_code_location_that_they_name(compose: dict) -> None:
     (entry,) = yaml.safe_load((DOCKER / "workspace.yaml").read_text())["load_from"]
     at = entry["grpc_server"]
@@ -69,8 +88,14 @@ def test_webserver_and_daemon_wait_for_the_database_and_the_code_location_that_t
 def test_what_is_not_about_places_is_as_on_one_machine() -> None:
     local = yaml.safe_load((ROOT / "deploy" / "local" / "dagster.yaml").read_text())
     containers = yaml.safe_load((DOCKER / "dagster.yaml").read_text())
-    for place in ("storage", "local_artifact_storage", "compute_logs"):
+    for place in ("storage", "local_artifact_storage"):
         containers.pop(place)
+    for settings in (local, containers):
+        settings.pop("storage", None)
+        settings["compute_logs"].pop("config", None)
+    # Where a run's process starts differs too: beside the daemon here, in the code location's container there.
+    local.pop("run_launcher")
+    local["run_queue"] = local.pop("run_coordinator")["config"]
     assert containers == local
 
 
@@ -84,7 +109,8 @@ def test_dagster_understands_its_settings(settings: str, tmp_path: Path, monkeyp
     shutil.copy(ROOT / "deploy" / settings / "dagster.yaml", tmp_path)
     understood, _ = dagster_instance_config(str(tmp_path))
     assert understood["telemetry"] == {"enabled": False}
-    assert understood["run_queue"]["dequeue_interval_seconds"] == 1
+    queue = understood.get("run_queue") or understood["run_coordinator"]["config"]
+    assert queue["dequeue_interval_seconds"] == 1
 
 
 def test_the_image_is_pinned_runs_as_nobody_special_and_holds_no_leftovers(instructions: list[tuple[str, str]]) -> None:

@@ -1,12 +1,18 @@
 """A dbt project of its own for each test, and what it takes to run it: a database with a raw table."""
 
+import os
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from caudal.forking.server import ADDRESS
 from caudal.transform.manifest import Manifest, read_manifest
 from caudal.transform.project import Project, prepare_manifest
 
@@ -34,6 +40,45 @@ def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="session")
 def manifest(unchanged: Project) -> Manifest:
     return read_manifest(prepare_manifest(unchanged))
+
+
+@pytest.fixture(scope="session")
+def warm_parent(unchanged: Project) -> Iterator[tuple[Path, subprocess.Popen]]:
+    """A process from which dbt is forked, as runs have one, and its socket."""
+    program = textwrap.dedent("""
+        import sys
+        from pathlib import Path
+        from caudal.forking.server import Server
+        from caudal.transform.preloading import preload
+        from caudal.transform.project import Project, prepare_manifest
+        prepare_manifest(Project(Path(sys.argv[2]), Path(sys.argv[3])))
+        preload()
+        Server(Path(sys.argv[1])).serve(on_ready=lambda: print("ready", flush=True))
+    """)
+    environment = {name: value for name, value in os.environ.items() if name != ADDRESS}
+    with tempfile.TemporaryDirectory(prefix="caudal-") as folder:
+        socket = Path(folder, "parent")
+        command = [sys.executable, "-c", program, socket, unchanged.folder, unchanged.state]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:
+            try:
+                assert parent.stdout is not None
+                assert parent.stdout.readline() == "ready\n"
+                yield socket, parent
+            finally:
+                parent.kill()
+
+
+@pytest.fixture(autouse=True)
+def warm(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """What starts dbt has it forked, unless it asks for `cold`."""
+    if "cold" not in request.fixturenames:
+        monkeypatch.setenv(ADDRESS, str(request.getfixturevalue("warm_parent")[0]))
+
+
+@pytest.fixture
+def cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no process to fork from: dbt is started as a new interpreter."""
+    monkeypatch.delenv(ADDRESS, raising=False)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -26,15 +27,20 @@ DIM, STAGING = "model.stall.dim_customer", "model.stall.stg_pos__sales"
 NOT_PAID_TWICE = "test.stall.unique_fct_sales_sale_id.b56f71d5ff"
 
 
-def dbt_children(of: int | None = None) -> list[psutil.Process]:
-    return [p for p in psutil.Process(of).children(recursive=True) if any("dbt_child.py" in word for word in _command(p))]
+@pytest.fixture(params=["forked", "interpreter"])
+def dbt_processes(request) -> Callable[..., list[psutil.Process]]:
+    """The dbt processes that were started by a process, this one by default; either way of starting them."""
+    if request.param == "interpreter":
+        request.getfixturevalue("cold")
+        return lambda by=None: [p for p in psutil.Process(by).children(recursive=True) if "dbt_child" in _command(p)]
+    _, parent = request.getfixturevalue("warm_parent")
+    return lambda by=None: psutil.Process(parent.pid).children()
 
 
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
+def _command(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
 
 
 def by_name(manifest, result, name):
@@ -157,25 +163,34 @@ def test_dbts_refusal_to_run_at_all_is_an_error_in_its_words(unchanged, manifest
         build(replace(unchanged, target="nowhere"), manifest, database=warehouse(), select=["tariffs"])
 
 
-def test_a_dbt_process_that_is_killed_is_told_with_the_model_that_it_built(unchanged, manifest, warehouse):
+def test_a_dbt_process_that_is_killed_is_told_with_its_cause_and_leaves_nothing(
+    dbt_processes, unchanged, manifest, warehouse, query
+):
+    database = warehouse()
+    killed = []
+
     def kill(result):
-        for child in dbt_children():
+        killed.extend(dbt_processes())
+        for child in killed:
             child.kill()
 
     with pytest.raises(BuildError, match=r"killed by SIGKILL.*Nothing of this build is kept"):
-        build(unchanged, manifest, database=warehouse(), on_result=kill)
+        build(unchanged, manifest, database=database, on_result=kill)
+    assert killed
+    assert psutil.wait_procs(killed, timeout=10)[1] == []  # not even as a zombie
+    assert query(database, "SELECT count(*) FROM raw.pos__sales") == [(3,)]
 
 
-def test_an_interrupted_build_leaves_no_process_and_no_lock(unchanged, manifest, warehouse, query):
+def test_an_interrupted_build_leaves_no_process_and_no_lock(dbt_processes, unchanged, manifest, warehouse, query):
     database = warehouse()
 
     def interrupt(result):
-        assert dbt_children()
+        assert dbt_processes()
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         build(unchanged, manifest, database=database, on_result=interrupt)
-    assert dbt_children() == []
+    assert dbt_processes() == []
     assert query(database, "SELECT count(*) FROM raw.pos__sales") == [(3,)]
 
 
@@ -191,7 +206,7 @@ def endless(unchanged, tmp_path_factory) -> Project:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_when_its_parent_is_ended_in_a_long_query_no_dbt_and_no_lock_is_left(endless, warehouse, query, how):
+def test_when_who_asked_is_ended_in_a_long_query_no_dbt_and_no_lock_is_left(dbt_processes, endless, warehouse, query, how):
     manifest = prepare_manifest(endless)
     database = warehouse()
     program = textwrap.dedent(f"""
@@ -218,7 +233,7 @@ def test_when_its_parent_is_ended_in_a_long_query_no_dbt_and_no_lock_is_left(end
         for line in parent.stdout:
             if "START sql table model marts.sales" in line:
                 break
-        (child,) = dbt_children(parent.pid)
+        (child,) = dbt_processes(parent.pid)
         family = [child, *child.children(recursive=True)]
         parent.send_signal(how)
         parent.wait(10)
@@ -231,14 +246,33 @@ def test_closing_its_input_ends_dbt_where_the_kernel_does_not(unchanged, warehou
     """As on systems without Linux's parent-death signal."""
     reading, writing = os.pipe()
     with subprocess.Popen(
-        [sys.executable, "-P", str(module._CHILD), str(writing)], stdin=subprocess.PIPE, pass_fds=(writing,)
+        [sys.executable, "-P", "-m", "caudal.transform.dbt_child", "serve", str(writing)],
+        stdin=subprocess.PIPE,
+        pass_fds=(writing,),
     ) as child:
         os.close(writing)
         assert child.stdin is not None
-        child.stdin.write(b'{"parent": %d, "serialized": null, "arguments": ["debug"]}\n' % os.getpid())
+        child.stdin.write(b'{"asked_by": 1, "serialized": null, "arguments": ["debug"]}\n')
         child.stdin.close()
         assert child.wait(10) == 1
     os.close(reading)
+
+
+def test_a_forked_build_is_told_like_one_in_a_new_interpreter(unchanged, manifest, warehouse, request):
+    told = []
+    for _ in ("forked", "forked again", "interpreter"):
+        if len(told) == 2:
+            request.getfixturevalue("cold")
+        database = warehouse("(1, 7, NULL, true), (2, -8, 4, true)")
+        seen = []
+        result = build(unchanged, manifest, database=database, on_result=seen.append)
+        outcomes = {u: replace(r, seconds=0.0, compiled=None) for u, r in result.results.items()}
+        told.append(
+            ([r.unique_id for r in seen], outcomes, result.held_back, [r.compiled_sql for r in result.results.values()])
+        )
+        assert [path.name for path in database.parent.glob("warehouse*")] == [database.name]  # no log beside it
+        database.unlink()
+    assert told[0] == told[1] == told[2]
 
 
 def test_two_builds_on_two_databases_do_not_meet(unchanged, manifest, warehouse, tmp_path):

@@ -31,6 +31,7 @@ def test_a_request_is_answered_with_events_in_the_order_of_the_build(
             "serialized": str(manifest.path.with_name(SERIALIZED)),
             "database": str(database),
             "extensions": str(tmp_path),
+            "trusted": [],
             "relations": {u: manifest.nodes[u].relation for u in selected[:2]},
             "tests": {selected[2]: None},
             "sample_rows": 10,
@@ -54,8 +55,8 @@ def test_a_request_is_answered_with_events_in_the_order_of_the_build(
 
 
 def test_without_a_manifest_dbt_is_left_to_parse(tmp_path):
-    assert dbt_child._preloaded(None) is None
-    assert dbt_child._preloaded(str(tmp_path / "absent")) is None
+    assert dbt_child._manifest(None) is None
+    assert dbt_child._manifest(str(tmp_path / "absent")) is None
 
 
 def test_a_relation_that_cannot_be_read_is_told_and_the_rest_goes_on(events, emit, capsys):

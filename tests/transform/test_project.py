@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from caudal.transform import project as module
-from caudal.transform.project import Project, ProjectError, prepare_manifest
+from caudal.transform.manifest import read_manifest
+from caudal.transform.project import Project, ProjectError, prepare_manifest, ship_manifest
 
 
 @pytest.fixture
@@ -22,14 +23,12 @@ def parses(monkeypatch) -> list[str]:
     """What dbt was started for, one entry a start. It writes a manifest at once, in the place of dbt."""
     starts: list[str] = []
 
-    def parse(command, **_):
-        target = command[command.index("--target-path") + 1]
-        starts.append(target)
-        with open(f"{target}/manifest.json", "w") as file:
-            json.dump({}, file)
-        return subprocess.CompletedProcess(command, 0, stdout="")
+    def parse(project, arguments, target):
+        starts.append(arguments)
+        (target / "manifest.json").write_text("{}")
+        return 0, ""
 
-    monkeypatch.setattr(module.subprocess, "run", parse)
+    monkeypatch.setattr(module, "_run_dbt", parse)
     return starts
 
 
@@ -98,15 +97,60 @@ def test_of_many_that_ask_at_once_one_parses(project, parses):
     assert len(found) == len(parses) == 1
 
 
-def test_a_project_that_changes_while_it_is_parsed_is_parsed_again(project, parses, monkeypatch):
-    parse = module.subprocess.run
+def test_of_four_processes_that_ask_for_a_changed_project_one_parses(project):
+    first = prepare_manifest(project)
+    (project.folder / "models/marts/sales/sales.sql").write_text("select 1 as changed")
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from caudal.transform import project as module\n"
+        "parse = module._parse\n"
+        "module._parse = lambda *given: (print('parsed', file=sys.stderr), parse(*given))\n"
+        f"print(module.prepare_manifest(module.Project(Path({str(project.folder)!r}), Path({str(project.state)!r}))))\n"
+    )
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    racing = [subprocess.Popen([sys.executable, "-c", program], **streams) for _ in range(4)]
+    try:
+        told = [process.communicate(timeout=60) for process in racing]
+    finally:
+        for process in racing:
+            process.kill()
+    (path,) = {out for out, _ in told}
+    assert path.strip() != str(first)
+    assert sum(err.count("parsed\n") for _, err in told) == 1, told
 
-    def edit_then_parse(command, **kwargs):
+
+def test_only_changed_files_are_read_again_and_the_manifest_is_that_of_a_whole_parse(project, tmp_path):
+    prepare_manifest(project)
+    (project.folder / "models/marts/sales/sales.sql").write_text("select count(*) as n from {{ ref('fct_sales') }}")
+    (project.folder / "macros/cents.sql").write_text("{% macro cents(column) %}{{ column }} * 1000{% endmacro %}")
+    (project.folder / "models/marts/sales/new.sql").write_text("select * from {{ ref('sales') }}")
+    (project.folder / "tests/one_is_one.sql").unlink()
+    again = prepare_manifest(project)
+    whole = prepare_manifest(replace(project, state=tmp_path / "another"))
+    assert again.name == whole.name
+    assert read_manifest(again) == replace(read_manifest(whole), path=again)
+
+
+def test_a_manifest_that_was_shipped_is_not_made_again_unless_the_project_has_changed(project, parses, tmp_path):
+    shipped = ship_manifest(project, tmp_path / "shipped")
+    running = replace(project, shipped=tmp_path / "shipped")
+    assert prepare_manifest(running) == shipped
+    assert len(parses) == 1
+    assert not project.state.exists()
+    (project.folder / "models/marts.yml").write_text("models: []")
+    assert prepare_manifest(running).is_relative_to(project.state)
+    assert len(parses) == 2
+
+
+def test_a_project_that_changes_while_it_is_parsed_is_parsed_again(project, parses, monkeypatch):
+    parse = module._run_dbt
+
+    def edit_then_parse(*given):
         if not parses:
             (project.folder / "macros/cents.sql").write_text("{% macro cents(column) %}{{ column }}{% endmacro %}")
-        return parse(command, **kwargs)
+        return parse(*given)
 
-    monkeypatch.setattr(module.subprocess, "run", edit_then_parse)
+    monkeypatch.setattr(module, "_run_dbt", edit_then_parse)
     manifest = prepare_manifest(project)
     assert len(parses) == 2
     assert manifest == prepare_manifest(project)
@@ -114,13 +158,13 @@ def test_a_project_that_changes_while_it_is_parsed_is_parsed_again(project, pars
 
 
 def test_a_project_that_never_rests_is_given_up_with_advice(project, parses, monkeypatch):
-    parse = module.subprocess.run
+    parse = module._run_dbt
 
-    def edit_and_parse(command, **kwargs):
+    def edit_and_parse(*given):
         (project.folder / "macros/cents.sql").write_text(str(len(parses)))
-        return parse(command, **kwargs)
+        return parse(*given)
 
-    monkeypatch.setattr(module.subprocess, "run", edit_and_parse)
+    monkeypatch.setattr(module, "_run_dbt", edit_and_parse)
     with pytest.raises(ProjectError, match="changes faster than dbt can read it"):
         prepare_manifest(project)
 

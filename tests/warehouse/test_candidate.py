@@ -78,3 +78,29 @@ def test_the_raw_view_of_a_dataset_that_was_never_loaded_is_empty_and_typed(env,
     assert table.num_rows == 0
     assert table.schema.names == ["item", "units", "amount", "_file", "_version", "_row", "_loaded_at"]
     assert table.schema.field("amount").type == pa.decimal128(10, 2)
+
+
+def test_a_raw_view_is_made_again_when_it_differs_or_is_gone_and_not_otherwise(env, declare):
+    def view(candidate) -> tuple[str, str | None]:
+        with candidate.connect() as connection:
+            found = "SELECT sql, comment FROM duckdb_views() WHERE schema_name = 'raw' AND view_name = 'stall__sales'"
+            (row,) = connection.execute(found).fetchall()
+            return row
+
+    dataset = declare()
+    with open_candidate(env, [dataset]) as candidate:
+        with candidate.connect() as connection:
+            connection.execute("COMMENT ON VIEW raw.stall__sales IS 'the first'")
+        sql, _ = view(candidate)
+        candidate.publish()
+    with open_candidate(env, [dataset]) as candidate:
+        assert view(candidate) == (sql, "the first")
+        with candidate.connect() as connection:
+            connection.execute("DROP VIEW raw.stall__sales")
+        candidate.publish()
+    with open_candidate(env, [dataset]) as candidate:
+        assert view(candidate) == (sql, None)
+        candidate.publish()
+    renamed = dataset.contract.path.read_text().replace("units", "pieces")
+    with open_candidate(env, [declare(renamed)]) as candidate:
+        assert view(candidate) == (sql.replace("units", "pieces"), None)

@@ -15,6 +15,7 @@ from caudal.explore.page import table_page
 from caudal.explore.plots import network_plot
 from caudal.explore.profile import MOST_COLUMNS_SHOWN, SUMMARY
 from caudal.explore.scan import quoted_relation
+from caudal.precedence import precedence
 from caudal.warehouse.candidate import publish_tables
 from caudal.warehouse.published import PublishedTable, connect, read_arrow
 
@@ -33,6 +34,7 @@ def profile_asset(table: PublishedTable, env: Environment) -> dg.AssetsDefinitio
     """The profile of one published table."""
 
     @dg.asset(
+        op_tags=precedence("explore"),
         key=["profile", table.domain, table.name],
         deps=[dg.AssetKey(table.key)],
         description=f"What `{table.relation}` holds: counts, nulls, distinct values, quantiles, and pictures of them.\n\n"
@@ -71,7 +73,7 @@ def notebook_asset(
         "CAUDAL_DATA": str(env.data),
     }
 
-    @dg.multi_asset(name="__".join(spec.key.path), specs=[spec])
+    @dg.multi_asset(name="__".join(spec.key.path), specs=[spec], op_tags=precedence("explore"))
     def notebook() -> dg.MaterializeResult:
         run = run_notebook(source, target, parameters, variables, timeout_s)
         return dg.MaterializeResult(
@@ -91,7 +93,7 @@ def network_asset(
 ) -> dg.AssetsDefinition:
     """The measures of a network, published as the table `relation`."""
 
-    @dg.multi_asset(name="__".join(spec.key.path), specs=[spec])
+    @dg.multi_asset(name="__".join(spec.key.path), specs=[spec], op_tags=precedence("explore"))
     def network() -> dg.MaterializeResult:
         measured = network_in_common(read_arrow(env, f"SELECT * FROM {quoted_relation(table)}"), node, common)
         version = publish_tables(env, {relation: measured})

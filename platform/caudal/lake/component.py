@@ -123,6 +123,7 @@ class DatasetSettings(dg.Model, dg.Resolvable):
     duplicates: Literal["row", "key", "off"] = "row"
     expect_duplicates: bool = False
     rejects_retention_days: int | None = None
+    timeout_s: float | None = None
 
 
 class Datasets(dg.Component, dg.Model, dg.Resolvable):
@@ -179,6 +180,7 @@ class Datasets(dg.Component, dg.Model, dg.Resolvable):
             duplicates=settings.duplicates,
             expect_duplicates=settings.expect_duplicates,
             rejects_retention_days=settings.rejects_retention_days,
+            timeout_s=settings.timeout_s,
             owners=owners,
         )
 

@@ -32,6 +32,7 @@ _NOT_READING = frozenset(
         "duplicates",
         "expect_duplicates",
         "rejects_retention_days",
+        "timeout_s",
     }
 )
 
@@ -97,6 +98,7 @@ class Dataset:
         duplicates: what is counted when it stands in more than one file, or member of a file: whole rows, keys, or nothing.
         expect_duplicates: such rows are meant; they are counted all the same, and the check says so.
         rejects_retention_days: how long rejects are kept, and those of files that are gone no longer; None: for ever.
+        timeout_s: a load that takes longer is ended; None: none is.
 
     """
 
@@ -125,6 +127,7 @@ class Dataset:
     duplicates: Duplicates = "row"
     expect_duplicates: bool = False
     rejects_retention_days: int | None = None
+    timeout_s: float | None = None
     owners: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -147,6 +150,8 @@ class Dataset:
             raise ValueError(
                 f"{self.id}: workers is {self.workers}; expected at least 1, and 1 with `copies: refuse`, which compares files"
             )
+        if self.timeout_s is not None and self.timeout_s <= 0:
+            raise ValueError(f"{self.id}: timeout_s is {self.timeout_s}; expected a number of seconds above 0")
         _ = self._name_pattern
         self._check_order()
 

@@ -3,7 +3,7 @@
 A folder's modification time tells when a file was added to it, renamed or removed; one that has not changed is not listed
 again. In one that has, a file of a known name and inode is taken for the known one at first, and examined at the next look,
 when the folder is listed once more. No folder tells when a file was written in place: those that changed lately are examined
-at every look, and all of them every `RECONCILE_S` seconds.
+at every look, and all of them every `RECONCILE_S` seconds; where the system tells of it (`caudal.lake.inotify`), at once.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from caudal.store import LakeObject, Store, is_unfinished
+
+if TYPE_CHECKING:
+    from caudal.lake.inotify import FolderEvents
 
 #: All files are examined so often, for those written in place.
 RECONCILE_S = 60.0
@@ -76,26 +81,42 @@ class _Folder:
 
 
 class FolderWatch:
-    """The files below `prefix` of the folder `lake`. Keeps some 200 bytes a file in memory."""
+    """The files below `prefix` of the folder `lake`. Keeps some 200 bytes a file in memory.
 
-    def __init__(self, lake: Path, prefix: str) -> None:
+    Args:
+        events: are to tell of every folder that is looked at.
+    """
+
+    def __init__(self, lake: Path, prefix: str, events: FolderEvents | None = None) -> None:
         self._lake = str(lake)
         self._prefix = prefix
+        self._events = events
         self._folders: dict[str, _Folder] = {}
         self._reconciled_at = -float("inf")
 
-    def look(self) -> Changes:
-        """What changed since the last look; everything at the first one."""
-        thorough = time.monotonic() - self._reconciled_at >= RECONCILE_S
+    def look(self, written: Iterable[str] = (), *, thorough: bool = False) -> Changes:
+        """What changed since the last look; everything at the first one.
+
+        Args:
+            written: paths of files that were written in place, of which no folder's time tells.
+            thorough: examine all files.
+        """
+        thorough = thorough or time.monotonic() - self._reconciled_at >= RECONCILE_S
         if thorough:
             self._reconciled_at = time.monotonic()
         changes = Changes()
+        for path in written:
+            folder, _, name = path.rpartition("/")
+            if folder in self._folders and name in self._folders[folder].files:
+                self._examine(folder, name, self._folders[folder], changes)
         seen: set[str] = set()
         pending = [self._prefix]
         while pending:
             path = pending.pop()
             seen.add(path)
             known = self._folders.setdefault(path, _Folder())
+            if self._events is not None:
+                self._events.watch(path)  # Before looking: what changes from here on is told.
             try:
                 modified_ns = os.stat(f"{self._lake}/{path}").st_mtime_ns
                 if thorough or modified_ns != known.modified_ns:
@@ -155,19 +176,20 @@ class FolderWatch:
 
     def _examine_recent(self, path: str, known: _Folder, changes: Changes) -> None:
         lately_ns = time.time_ns() - _LATELY_NS
-        still = []
-        for name in known.recent:
-            try:
-                status = os.stat(f"{self._lake}/{path}/{name}")
-            except FileNotFoundError:
-                continue
-            found = (status.st_size, status.st_mtime_ns, status.st_ino)
-            if known.files.get(name) != found:
-                known.files[name] = found
-                changes.found.append(_object(path, name, found))
-            if found[1] > lately_ns:
-                still.append(name)
-        known.recent = still
+        examined = ((name, self._examine(path, name, known, changes)) for name in known.recent)
+        known.recent = [name for name, modified_ns in examined if modified_ns > lately_ns]
+
+    def _examine(self, path: str, name: str, known: _Folder, changes: Changes) -> int:
+        """Note a file that is not as it is known; when it was modified. That one is gone is told by its folder."""
+        try:
+            status = os.stat(f"{self._lake}/{path}/{name}")
+        except FileNotFoundError:
+            return 0
+        found = (status.st_size, status.st_mtime_ns, status.st_ino)
+        if known.files.get(name) != found:
+            known.files[name] = found
+            changes.found.append(_object(path, name, found))
+        return found[1]
 
 
 def _object(path: str, name: str, status: Status) -> LakeObject:

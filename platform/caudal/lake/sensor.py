@@ -15,6 +15,9 @@ from caudal.lake.dataset import Dataset
 from caudal.lake.ledger import Ledger
 from caudal.lake.watch import DATASETS_TAG, WHOLE_TAG, Asked, LakeWatch, request_for
 
+#: So often it is asked whether the run has ended that waiting files wait for.
+RUN_ENDS_S = 0.1
+
 _FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
@@ -64,7 +67,7 @@ def lake_sensor(
         name="lake",
         description="Looks for new, changed and deleted lake files; asks for one run of their raw tables and what is below.",
         job_name=IMPLICIT_ASSET_JOB_NAME,  # A job of its own could hold assets of one kind of partitions only.
-        minimum_interval_seconds=5,
+        minimum_interval_seconds=1,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def lake(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
@@ -72,14 +75,14 @@ def lake_sensor(
         asked = _asked(context.cursor)
         deadline = time.monotonic() + hold_s
         while True:
-            began = time.monotonic()
             seen = watch.look(ledger)
-            busy = _busy(context.instance) if any(s.pending for s in seen.values()) else set()
+            busy = _busy(context.instance, raw_keys) if any(s.pending for s in seen.values()) else set()
             request = request_for(datasets, seen, asked, extracted, busy)
-            if request or time.monotonic() >= deadline:
+            left_s = deadline - time.monotonic()
+            if request or left_s <= 0:
                 break
-            pause = max(0.2, 10 * (time.monotonic() - began))
-            time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
+            waits_for_run = any(seen[name].pending for name in busy)
+            watch.wait(min(left_s, RUN_ENDS_S) if waits_for_run else left_s)
         if request is None:
             return dg.SkipReason("nothing new in the lake")
         assert context.repository_def is not None
@@ -105,10 +108,12 @@ def _asked(cursor: str | None) -> Asked:
         return {}
 
 
-def _busy(instance: dg.DagsterInstance) -> set[str]:
-    """The datasets that an unfinished run loads."""
-    unfinished = dg.RunsFilter(statuses=[s for s in dg.DagsterRunStatus if s not in _FINISHED])
-    return {name for run in instance.get_runs(unfinished) for name in run.tags.get(DATASETS_TAG, "").split(",") if name}
+def _busy(instance: dg.DagsterInstance, raw_keys: Mapping[str, dg.AssetKey]) -> set[str]:
+    """The datasets that an unfinished run loads, whoever asked for it."""
+    unfinished = instance.get_runs(dg.RunsFilter(statuses=[s for s in dg.DagsterRunStatus if s not in _FINISHED]))
+    asked_here = {name for run in unfinished for name in run.tags.get(DATASETS_TAG, "").split(",")}
+    selected = {key for run in unfinished for key in run.asset_selection or ()}
+    return {name for name, key in raw_keys.items() if name in asked_here or key in selected}
 
 
 def _reachable(start: set[dg.AssetKey], step: Callable[[dg.AssetKey], AbstractSet[dg.AssetKey]]) -> set[dg.AssetKey]:

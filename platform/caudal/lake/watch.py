@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from caudal.environment import Environment
 from caudal.lake.dataset import Dataset
-from caudal.lake.folders import FolderWatch, ListingWatch
+from caudal.lake.folders import Changes, FolderWatch, ListingWatch
+from caudal.lake.inotify import FolderEvents, Heard
 from caudal.lake.ledger import Ledger
 from caudal.lake.notified import NotifiedWatch
 from caudal.lake.records import Seen
@@ -23,6 +27,13 @@ WHOLE_TAG = "caudal/refreshes_all_below"
 
 #: So often the whole lake is compared with the ledger anew, whatever was seen of it before.
 CONFIRM_S = 900.0
+
+#: What comes within so long of something else comes with it, for this long at most: a burst of files is one change.
+SETTLE_S, SETTLE_MOST_S = 0.05, 0.5
+
+#: A look that the system gave no reason for is taken this often nevertheless: it does not tell of another machine's writing,
+#: nor the ledger of what a person asks for. Where it tells nothing at all, looks are as frequent as the second.
+UNTOLD_S, POLL_S = 1.0, 0.2
 
 #: Runs that are asked for the same files, the first included, before somebody has to look.
 ATTEMPTS = 3
@@ -56,6 +67,11 @@ class LakeWatch:
         self._datasets = datasets
         self._watches: dict[str, FolderWatch | ListingWatch | NotifiedWatch] = {}
         self._confirmed_at = -float("inf")
+        self._folder = local_folder(env.lake_url)
+        self._events: FolderEvents | None = None
+        self._process = 0
+        self._looking = threading.Lock()
+        self._look_s = 0.0
         subscription = env.lake_notifications
         self._notifications = Notifications(subscription, env.lake_url) if subscription else None
 
@@ -66,22 +82,62 @@ class LakeWatch:
             caudal.store.StoreError: the lake cannot be listed. What changed meanwhile is found by a later look.
 
         """
-        if time.monotonic() - self._confirmed_at >= CONFIRM_S:
-            self._confirmed_at = time.monotonic()
-            self._watches.clear()
-        told = self._told()
-        for dataset in self._datasets:
-            first = dataset.id not in self._watches
-            watch = self._watches.pop(dataset.id, None) or self._watch(dataset)
-            changes = watch.look(told.below(dataset.prefix)) if isinstance(watch, NotifiedWatch) else watch.look()
-            if first:
-                ledger.see(dataset, changes.found)
-            elif changes:
-                ledger.note(dataset, changes.found, changes.gone)
-            self._watches[dataset.id] = watch  # Not before the ledger has it: else a failure would forget the changes.
-        if self._notifications and told.receipts:
-            self._notifications.acknowledge(told)
-        return ledger.standing([d.id for d in self._datasets])
+        with self._looking:
+            began = time.monotonic()
+            if began - self._confirmed_at >= CONFIRM_S or os.getpid() != self._process:
+                self._start_anew()
+            told = self._told()
+            with self._heard() as heard:
+                for dataset in self._datasets:
+                    first = dataset.id not in self._watches
+                    watch = self._watches.pop(dataset.id, None) or self._watch(dataset)
+                    changes = _look(watch, dataset.prefix, told, heard)
+                    if first:
+                        ledger.see(dataset, changes.found)
+                    elif changes:
+                        ledger.note(dataset, changes.found, changes.gone)
+                    self._watches[dataset.id] = watch  # Not before the ledger has it: else a failure would forget the changes.
+            if self._notifications and told.receipts:
+                self._notifications.acknowledge(told)
+            seen = ledger.standing([d.id for d in self._datasets])
+            self._look_s = time.monotonic() - began
+        return seen
+
+    def wait(self, most_s: float) -> None:
+        """Return when it is time to look again, after `most_s` seconds at the latest: at once when a file has landed.
+
+        Looking never takes more than a tenth of the time, unless there is a reason to.
+        """
+        rest_s, events = 10 * self._look_s, self._events
+        if events is not None and events.working:
+            events.wait(min(most_s, max(UNTOLD_S, rest_s)), SETTLE_S, SETTLE_MOST_S)
+        else:
+            time.sleep(max(0.0, min(most_s, max(POLL_S, rest_s))))
+
+    def close(self) -> None:
+        """Leave the lake alone; a later look begins anew."""
+        if self._events is not None:
+            self._events.close()
+        self._process = 0
+
+    def _start_anew(self) -> None:
+        self._confirmed_at = time.monotonic()
+        self._process = os.getpid()
+        self._watches.clear()
+        if self._events is not None:
+            self._events.close()
+        self._events = FolderEvents(self._folder) if self._folder is not None else None
+
+    @contextmanager
+    def _heard(self) -> Generator[Heard]:
+        """What the system told of folders. If the block fails, it is told again."""
+        heard = self._events.collect() if self._events else Heard()
+        try:
+            yield heard
+        except BaseException:
+            if self._events:
+                self._events.give_back(heard)
+            raise
 
     def _told(self) -> Told:
         if self._notifications is None:
@@ -93,11 +149,18 @@ class LakeWatch:
             return Told()
 
     def _watch(self, dataset: Dataset) -> FolderWatch | ListingWatch | NotifiedWatch:
-        folder = local_folder(self._env.lake_url)
-        if folder is not None:
-            return FolderWatch(folder, dataset.prefix)
+        if self._folder is not None:
+            return FolderWatch(self._folder, dataset.prefix, self._events)
         kind = NotifiedWatch if self._notifications else ListingWatch
         return kind(open_store(self._env.lake_url), dataset.prefix)
+
+
+def _look(watch: FolderWatch | ListingWatch | NotifiedWatch, prefix: str, told: Told, heard: Heard) -> Changes:
+    if isinstance(watch, NotifiedWatch):
+        return watch.look(told.below(prefix))
+    if isinstance(watch, FolderWatch):
+        return watch.look(heard.written, thorough=heard.lost)
+    return watch.look()
 
 
 def look(env: Environment, ledger: Ledger, datasets: Sequence[Dataset]) -> dict[str, Seen]:

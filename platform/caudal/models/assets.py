@@ -22,6 +22,7 @@ from caudal.models.lifecycle import (
     promote,
 )
 from caudal.models.panel import HistoryTooShort, NoHistory
+from caudal.precedence import precedence
 from caudal.warehouse.published import NothingPublished
 
 GATE = "better_than_champion_and_baseline"
@@ -37,7 +38,7 @@ def evaluation_asset(
         description=f"WAPE at least {declared.margin:.0%} below last week repeated, and not above the champion's.",
     )
 
-    @dg.multi_asset(name=f"evaluate_{declared.name}", specs=[spec], check_specs=[gate])
+    @dg.multi_asset(name=f"evaluate_{declared.name}", specs=[spec], op_tags=precedence("models"), check_specs=[gate])
     def evaluated() -> Iterator[dg.MaterializeResult]:
         from caudal.warehouse.candidate import publish_tables
 
@@ -64,7 +65,7 @@ def model_asset(
 ) -> dg.AssetsDefinition:
     """The champion after the gate."""
 
-    @dg.multi_asset(name=f"promote_{declared.name}", specs=[spec])
+    @dg.multi_asset(name=f"promote_{declared.name}", specs=[spec], op_tags=precedence("models"))
     def promoted() -> Iterator[dg.MaterializeResult]:
         with _explained():
             done = promote(env, declared, read_history(env, table).panel)
@@ -88,7 +89,7 @@ def predictions_asset(
 ) -> dg.AssetsDefinition:
     """The champion's forecasts, published."""
 
-    @dg.multi_asset(name=f"predict_{declared.name}", specs=[spec])
+    @dg.multi_asset(name=f"predict_{declared.name}", specs=[spec], op_tags=precedence("models"))
     def predicted() -> Iterator[dg.MaterializeResult]:
         from caudal.warehouse.candidate import publish_tables
 

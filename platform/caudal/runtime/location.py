@@ -13,6 +13,10 @@ from caudal.environment import Environment
 from caudal.lake.component import declared_datasets, lake_key
 from caudal.lake.dataset import Dataset
 from caudal.lake.sensor import lake_sensor
+from caudal.runtime.alerts.component import declared_alerts, settings_of
+from caudal.runtime.alerts.sensor import alerts_sensor
+from caudal.runtime.guarded import guard
+from caudal.runtime.housekeeping import declared_housekeeping, housekeeping_definitions
 from caudal.runtime.policy import refresh_policy
 from caudal.runtime.upkeep import declared_upkeep, upkeep_definitions
 from caudal.warehouse.component import raw_asset, raw_key, rejects_key
@@ -32,11 +36,16 @@ def code_location(company: str) -> dg.Definitions:
     tree = component_tree(env)
     declared = tree.build_defs(tree.defs_module_path)
     datasets = declared_datasets(tree)
-    return dg.Definitions.merge(
+    merged = dg.Definitions.merge(
         _automated(declared, datasets),
         _lake_and_warehouse(env, declared, datasets),
         upkeep_definitions(env, datasets, declared_upkeep(tree)),
+        housekeeping_definitions(env, declared_housekeeping(tree)),
+        dg.Definitions(
+            sensors=[alerts_sensor(env, datasets, settings_of(tree, env), running=declared_alerts(tree) is not None)]
+        ),
     )
+    return guard(merged)
 
 
 def component_tree(env: Environment) -> dg.ComponentTree:
@@ -88,12 +97,14 @@ def _lake_and_warehouse(env: Environment, declared: dg.Definitions, datasets: Se
 def _automated(declared: dg.Definitions, datasets: Sequence[Dataset]) -> dg.Definitions:
     """`declared`, with the refresh policy on every asset that depends on another and has no condition of its own."""
     partitioned = [k for d in datasets if d.partition_by != "none" for k in (lake_key(d), raw_key(d))]
-    policy = refresh_policy(dg.AssetSelection.keys(*partitioned))
+    selected = dg.AssetSelection.keys(*partitioned)
+    policies = {over_views: refresh_policy(selected, over_views=over_views) for over_views in (True, False)}
+    views = {spec.key for spec in declared.resolve_all_asset_specs() if spec.is_virtual}
 
     def with_policy(spec: dg.AssetSpec) -> dg.AssetSpec:
         if spec.automation_condition is not None or not list(spec.deps):
             return spec
-        return spec.replace_attributes(automation_condition=policy)
+        return spec.replace_attributes(automation_condition=policies[any(d.asset_key in views for d in spec.deps)])
 
     return declared.map_asset_specs(func=with_policy)
 

@@ -31,6 +31,8 @@ ASSETS_EVERY_S, IDLE_ASSETS_EVERY_S = 2.0, 10.0
 FAILED_RUNS_CONSIDERED = 200
 #: Assets that only a schedule asks for: nobody waits for them. Told by the first word of their keys.
 NOT_AWAITED = frozenset({"upkeep"})
+#: Sensors that only tell of what happened, and ask for no run.
+NOT_ASKING = frozenset({"alerts"})
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,13 @@ class Subject:
 
     @classmethod
     def of(cls, definitions: dg.Definitions, location: str) -> Subject:
-        """The materializable assets that are awaited, the checks, and the sensors that run by default."""
+        """The materializable assets that are awaited, the checks, and the sensors that run by default and ask for runs."""
         import dagster as dg
 
         repository = definitions.get_repository_def()
         graph = repository.asset_graph
-        sensors = [s for s in repository.sensor_defs if s.default_status == dg.DefaultSensorStatus.RUNNING]
+        running = [s for s in repository.sensor_defs if s.default_status == dg.DefaultSensorStatus.RUNNING]
+        sensors = [s for s in running if s.name not in NOT_ASKING]
         return cls(
             location,
             tuple(sorted((k for k in graph.materializable_asset_keys if k.path[0] not in NOT_AWAITED), key=lambda k: k.path)),

@@ -25,6 +25,28 @@ from caudal.runtime.supervisor import Service
 
 HOST = "127.0.0.1"
 _DAGSTER = (sys.executable, "-m", "dagster")
+#: What more than one service imports: the nursery has it for all.
+SHARED_MODULES = (
+    "dagster",
+    "dagster._cli",
+    "dagster._core.workspace.context",
+    "dagster._core.workspace.load_target",
+    "dagster._core.storage.local_compute_log_manager",
+    "dagster._core.storage.root",
+    "dagster._core.launcher.default_run_launcher",
+    "dagster._core.run_coordinator.queued_run_coordinator",
+    "dagster._core.instance.factory",
+    "dagster._grpc.client",
+    "dagster._grpc.server",
+    "caudal.runtime.compute_logs",
+    "caudal.runtime.storage",
+    "caudal.runtime.warm.launcher",
+    "caudal.runtime.warm.queue",
+    "sqlalchemy.dialects.sqlite",
+    "alembic.command",
+    "alembic.script",
+    "yaml",
+)
 #: Without the proxies that the environment may name: they know nothing of this machine's loopback.
 _LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 #: What a Unix socket's path may have on the narrowest system (macOS).
@@ -133,15 +155,15 @@ def code_server(env: Environment, location: CodeLocation) -> Service:
 
 
 def webserver(env: Environment, addresses: Addresses) -> Service:
-    """Dagster's UI."""
-    serve = (sys.executable, "-m", "dagster_webserver", "--workspace", str(workspace_of(env)), "--host", HOST)
+    """Dagster's UI, for the person at this machine or, where `CAUDAL_ACCESS` says so, for people who sign in."""
+    serve = (sys.executable, "-m", "caudal.runtime.access", "serve", "--workspace", str(workspace_of(env)), "--host", HOST)
     return Service("webserver", (*serve, "--port", str(addresses.dagster_port)))
 
 
 def daemon(env: Environment) -> Service:
     """Dagster's daemon: sensors, schedules, automation, the run queue."""
     return Service(
-        "daemon", (sys.executable, "-m", "dagster._daemon", "run", "--workspace", str(workspace_of(env))), stops_first=True
+        "daemon", (sys.executable, "-m", "caudal.runtime.daemon", "--workspace", str(workspace_of(env))), stops_first=True
     )
 
 
@@ -163,6 +185,8 @@ def variables(env: Environment, inherited: dict[str, str]) -> dict[str, str]:
         # A tick of the automation policy looks at events up to one moment only. Without this, those that arrive while it looks
         # are seen by some of its conditions and not by others, and a run in full flow is taken for news.
         "DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS": "0.2",
+        # The materializations of one output, such as a thousand partitions, are stored as one change.
+        "DAGSTER_EVENT_BATCH_SIZE": "1000",
         "DO_NOT_TRACK": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "OMP_WAIT_POLICY": "PASSIVE",
@@ -196,7 +220,7 @@ def api_answers(addresses: Addresses) -> bool:
         return False
 
 
-def locations_loaded(addresses: Addresses) -> dict[str, str | None] | None:
+def locations_loaded(addresses: Addresses, token: str | None = None) -> dict[str, str | None] | None:
     """For each code location, None or why it cannot be loaded. None instead of it all while one is not there yet."""
     query = (
         "{workspaceOrError{... on Workspace{locationEntries{name loadStatus "
@@ -205,7 +229,7 @@ def locations_loaded(addresses: Addresses) -> dict[str, str | None] | None:
     request = urllib.request.Request(  # noqa: S310 - the address is on loopback
         f"{addresses.dagster}/graphql",
         data=json.dumps({"query": query}).encode(),
-        headers={"Content-Type": "application/json"},
+        headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {}),
     )
     try:
         with _LOOPBACK.open(request, timeout=5) as answer:

@@ -4,6 +4,9 @@ Each service is a process group of its own, so that a signal to the terminal rea
 service reaches what it started. A service that ends by itself is started again, later each time, until it has ended too
 often. If this process is killed, the guardian ends the services; on Linux the kernel does as well.
 
+A service that is a Python module is forked from the nursery while that listens: a process that has imported Dagster, and
+shares its memory with what is forked from it. Otherwise, and where the nursery has just ended, an interpreter is started.
+
 Not here: what the services are (`services`), and what is done about the runs of a service that died (`lost_runs`).
 """
 
@@ -17,11 +20,12 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from caudal.forking import client
 from caudal.runtime import guardian
 
 RESTART_DELAYS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -30,6 +34,11 @@ STEADY_S = 120.0
 LOG_LIMIT_BYTES = 10_000_000
 
 _GUARDIAN = (sys.executable, "-I", "-S", guardian.__file__)
+_MODULE = (sys.executable, "-m")
+#: How long the nursery may take to import what it has for all.
+_NURSERY_TIMEOUT_S = 30.0
+
+Process = subprocess.Popen[bytes] | client.Forked
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ class ServiceFailed(RuntimeError):
 @dataclass
 class _Running:
     service: Service
-    process: subprocess.Popen[bytes]
+    process: Process
     started_s: float
     failures: int = 0
     restart_at_s: float | None = None
@@ -69,7 +78,9 @@ class Supervisor:
         logs: the folder of one log a service.
         environment: the variables that every service gets.
         folder: the working directory of every service.
+        nursery: the socket of the process to fork services from, or None.
         on_death: called with a service that ended by itself, after what it left running was ended and before its restart.
+        before_the_end: called when all services have been stopped, and a program can still be `run`.
         clock: seconds, monotonic.
     """
 
@@ -77,7 +88,9 @@ class Supervisor:
     logs: Path
     environment: Mapping[str, str]
     folder: Path
+    nursery: Path | None = None
     on_death: Callable[[Service], None] = lambda _: None
+    before_the_end: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.monotonic
     _running: dict[str, _Running] = field(default_factory=dict)
     _guardian: subprocess.Popen[bytes] | None = None
@@ -98,9 +111,26 @@ class Supervisor:
         """Start `service` in a process group of its own, its output appended to its log."""
         self._running[service.name] = _Running(service, self._launch(service), self.clock())
 
-    def run(self, service: Service) -> subprocess.Popen[bytes]:
-        """Start a program that is expected to end. It is not started again, but stopped with the rest."""
-        return self._launch(service)
+    def start_nursery(self, modules: tuple[str, ...]) -> None:
+        """Start the process that services are forked from, and wait until it has imported `modules`, or has ended."""
+        assert self.nursery is not None
+        self.start(Service("nursery", (*_MODULE, "caudal.forking", str(self.nursery), *modules)))
+        process, deadline = self._running["nursery"].process, time.monotonic() + _NURSERY_TIMEOUT_S
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                client.connect(self.nursery).close()
+            except client.ForkingFailed:
+                time.sleep(0.01)
+            else:
+                return
+
+    def run(self, service: Service, extra: Sequence[int] = ()) -> Process:
+        """Start a program that is expected to end. It is not started again, but stopped with the rest.
+
+        Args:
+            extra: descriptors for the program, which takes them for the last of its arguments.
+        """
+        return self._launch(service, extra)
 
     def log(self, service: Service) -> Path:
         return self.logs / f"{service.name}.log"
@@ -135,9 +165,11 @@ class Supervisor:
 
     def stop(self, grace_s: float = 10.0) -> None:
         """Stop every service and everything they started. After `grace_s` seconds what does not stop is killed."""
-        first = [each for each in self._running.values() if each.service.stops_first]
-        self._end_groups(first, grace_s)
-        self._end_groups([each for each in self._running.values() if each not in first], grace_s)
+        running = list(self._running.values())
+        self._end_groups([each for each in running if each.service.stops_first], grace_s)
+        self._end_groups([each for each in running if not each.service.stops_first and each.service.name != "nursery"], grace_s)
+        self.before_the_end()
+        self._end_groups([each for each in running if each.service.name == "nursery"], grace_s)
         self._running.clear()
         if self._guardian is not None:
             # What moved out of its process group, such as a notebook's kernel, is the guardian's.
@@ -159,16 +191,17 @@ class Supervisor:
             )
         each.restart_at_s = now + RESTART_DELAYS_S[each.failures - 1]
 
-    def _launch(self, service: Service) -> subprocess.Popen[bytes]:
+    def _launch(self, service: Service, extra: Sequence[int] = ()) -> Process:
         log = self.log(service)
         if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
             log.replace(log.with_suffix(".log.1"))
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [*_GUARDIAN, "become", str(os.getpid()), *service.command],
-                stdin=subprocess.DEVNULL,
+        with log.open("ab") as output, open(os.devnull, "rb") as nothing:
+            process = self._forked(service, nothing.fileno(), output.fileno(), extra) or subprocess.Popen(
+                [*_GUARDIAN, "become", str(os.getpid()), *service.command, *(str(descriptor) for descriptor in extra)],
+                stdin=nothing,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                pass_fds=extra,
                 cwd=self.folder,
                 env={**self.environment, guardian.MARKER: self._marker},
                 start_new_session=True,
@@ -176,6 +209,26 @@ class Supervisor:
         self._groups.append(process.pid)
         self._tell_guardian(process.pid)
         return process
+
+    def _forked(self, service: Service, stdin: int, output: int, extra: Sequence[int]) -> client.Forked | None:
+        """The service as a fork of the nursery, if it is a module and the nursery listens."""
+        if self.nursery is None or service.name == "nursery" or service.command[:2] != _MODULE:
+            return None
+        with contextlib.suppress(client.ForkingFailed):
+            return client.fork(
+                "caudal.forking.tasks:module",
+                {"module": service.command[2], "arguments": list(service.command[3:])},
+                stdin=stdin,
+                stdout=output,
+                stderr=output,
+                extra=extra,
+                environment={**self.environment, guardian.MARKER: self._marker},
+                folder=self.folder,
+                name=service.name,
+                dies_with_server=True,
+                server=self.nursery,
+            )
+        return None
 
     def _watch(self) -> None:
         self._guardian = subprocess.Popen([*_GUARDIAN, "watch", self._marker], stdin=subprocess.PIPE, start_new_session=True)

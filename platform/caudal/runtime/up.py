@@ -2,32 +2,32 @@
 
 It starts the services, lands the quick-start data if asked to, shows how far each stage has come, and judges when it is done.
 Whatever ends it, nothing that it started stays behind; whatever ended the one before, this one takes the work up again.
+This process imports no Dagster: what it must know of it, a process of its own looks up (`observer`).
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import time
-import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from caudal.environment import Environment
-from caudal.runtime import changes, observation, report, services
+from caudal.runtime import changes, report, services
+from caudal.runtime.access import local_token
 from caudal.runtime.interruption import Interrupted, signals_interrupt
 from caudal.runtime.lock import AlreadyUp, only_one
-from caudal.runtime.lost_runs import fail_lost_runs
-from caudal.runtime.progress import Judgement, State, judge, progress
-from caudal.runtime.supervisor import Service, ServiceFailed, Supervisor, last_lines
+from caudal.runtime.observer import CannotObserve, Watching
+from caudal.runtime.progress import Judgement, Observation, State, judge, progress
+from caudal.runtime.supervisor import Process, Service, ServiceFailed, Supervisor, last_lines
+from caudal.runtime.warm.places import Places
+from caudal.runtime.warm.workers import By
 
 if TYPE_CHECKING:
-    import subprocess
-
-    import dagster as dg
     from rich.console import Console
-
-    from caudal.runtime.observation import Observer
 
 INTERRUPTED = 130
 
@@ -91,12 +91,13 @@ class _Session:
     quickstart: str | None
     addresses: services.Addresses = field(init=False)
     started_s: float = field(default_factory=time.time)
-    _instance: dg.DagsterInstance | None = None
 
     def __post_init__(self) -> None:
         dagster_port = services.free_port(self.settings.dagster_port)
         self.addresses = services.Addresses(dagster_port, services.free_port(self.settings.api_port, dagster_port))
         self.locations = services.code_locations(self.env.root / "workspace.yaml")
+        self.places = Places(self.env.dagster_home)
+        self.token: str | None = None
         self.reached: Judgement | None = None
 
     def run(self) -> int:
@@ -104,16 +105,18 @@ class _Session:
         supervisor = Supervisor(
             self.env.dagster_home,
             self.env.logs,
-            services.variables(self.env, dict(os.environ)),
+            services.variables(self.env, {"CAUDAL_UI_URL": self.addresses.dagster, **os.environ}),
             self.env.root,
-            on_death=self._clean_up_after,
+            nursery=self.places.nursery,
+            on_death=self._say_death,
         )
+        supervisor.before_the_end = lambda: self._end_runs(supervisor)
         view = report.view_for(self.console)
         try:
             with supervisor:
                 try:
                     if self._start(supervisor):
-                        self._follow(supervisor, self._observer(), view)
+                        self._follow(supervisor, view)
                     if not self.once:
                         self._serve(supervisor)
                     return 0 if self.complete else 1
@@ -123,7 +126,7 @@ class _Session:
         except Interrupted:
             return 0 if self.complete else INTERRUPTED
         finally:
-            self._leave()
+            services.remove_sockets(self.env, self.locations)
 
     # Starting
 
@@ -134,29 +137,23 @@ class _Session:
     def _start(self, supervisor: Supervisor) -> bool:
         """Start everything; whether the definitions could be loaded."""
         self._say("Starting Caudal: code location, webserver, daemon, API")
-        if not (self.env.dagster_home / "storage").exists():
-            _ = self.instance  # creates the databases, before several processes do so at once
+        cut_off = [run for run in self.places.workers.claimed() if not self.places.workers.is_alive(run)]
+        if cut_off:
+            self._say(f"{len(cut_off)} runs were cut off when the platform was last stopped; they will be tried again")
+        self.places.prepare()
+        if self.env.access is not None:
+            self.token = local_token.renew(self.env.dagster_home)  # others have to sign in
+        supervisor.start_nursery(services.SHARED_MODULES)
         for location in self.locations:
             supervisor.start(services.code_server(self.env, location))
         supervisor.start(services.webserver(self.env, self.addresses))
-        supervisor.start(services.api(self.env, self.addresses))
         landing = self._land(supervisor)
-        lost = fail_lost_runs(self.instance, "The platform was stopped while this run was going on.", self.started_s)
-        if lost:
-            self._say(f"{len(lost)} runs were cut off when the platform was last stopped; they will be tried again")
+        supervisor.start(services.api(self.env, self.addresses))
         self._wait_for_landing(supervisor, landing)
         supervisor.start(services.daemon(self.env))  # last: from here on runs start
         return self._wait_until_ready(supervisor)
 
-    @property
-    def instance(self) -> dg.DagsterInstance:
-        if self._instance is None:
-            import dagster as dg
-
-            self._instance = dg.DagsterInstance.from_config(str(self.env.dagster_home))
-        return self._instance
-
-    def _land(self, supervisor: Supervisor) -> subprocess.Popen[bytes] | None:
+    def _land(self, supervisor: Supervisor) -> Process | None:
         if self.quickstart is None:
             return None
         module, _, function = self.quickstart.partition(":")
@@ -165,7 +162,7 @@ class _Session:
         command = (sys.executable, "-c", code.format(module, function, str(self.env.home)))
         return supervisor.run(Service("quickstart", command))
 
-    def _wait_for_landing(self, supervisor: Supervisor, landing: subprocess.Popen[bytes] | None) -> None:
+    def _wait_for_landing(self, supervisor: Supervisor, landing: Process | None) -> None:
         if landing is None:
             return
         while landing.poll() is None:
@@ -183,7 +180,7 @@ class _Session:
                     f"the services did not answer within {self.settings.ready_timeout_s:.0f} s; see the logs in {self.env.logs}"
                 )
             self._tick(supervisor, 0.2)
-            loaded = services.locations_loaded(self.addresses)
+            loaded = services.locations_loaded(self.addresses, self.token)
         broken = {name: problem for name, problem in loaded.items() if problem is not None}
         for name, problem in broken.items():
             self._say(f"Code location {name} cannot be loaded, and nothing of it can be done: {problem}", "bold red")
@@ -194,25 +191,24 @@ class _Session:
 
     # Going on
 
-    def _observer(self) -> Observer:
-        from caudal.runtime.location import load_definitions
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the code server has logged them
-            subject = observation.Subject.of(load_definitions(self.env.company), self.env.company)
-        files = observation.ledger_files(self.env.state / "ledger.db")
-        return observation.Observer(self.instance, subject, files, self.started_s)
-
-    def _follow(self, supervisor: Supervisor, observer: Observer, view: report.View) -> None:
+    def _follow(self, supervisor: Supervisor, view: report.View) -> None:
         """Watch until there is nothing left to do, or with `once` no time left, and tell how it ended."""
+        watching = Watching.of(supervisor, self.env.company, self.started_s, self.settings.poll_s)
+        seen = Observation()
         while True:
-            seen = observer.look()
+            self._tick(supervisor, 0.0)
+            try:
+                newest = watching.newest(self.settings.poll_s)
+            except CannotObserve as problem:
+                log = self.env.logs / "observer.log"
+                raise CannotGoOn(f"{problem}. The end of {log}:\n{last_lines(log)}") from None
+            seen = newest or seen
+            verdict = judge(seen) if newest else Judgement(State.WORKING)
             view.update(progress(seen))
-            verdict = judge(seen)
             late = self.once and time.time() - self.started_s > self.settings.timeout_s
             if verdict.state is not State.WORKING or late:
                 break
-            self._tick(supervisor)
+        watching.stop()
         self.reached = verdict
         view.close()
         report.summary(self.console, progress(seen))
@@ -226,7 +222,7 @@ class _Session:
         while True:
             self._tick(supervisor)
             stale |= {location for location, watch in watches.items() if watch.changed()}
-            if stale and not self._runs_going():
+            if stale and not self._given_to_code_servers():
                 for location in stale:
                     supervisor.restart(services.code_server(self.env, location).name)
                     self._say(f"Definitions of {location.name} have changed; loading them again")
@@ -236,11 +232,10 @@ class _Session:
         package = changes.package_folder(location.module)
         return changes.Watch(tuple(folder for folder in (package, self.env.root / "dbt") if folder is not None))
 
-    def _runs_going(self) -> bool:
-        import dagster as dg
-
-        going = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-        return self.instance.get_runs_count(dg.RunsFilter(statuses=going)) > 0
+    def _given_to_code_servers(self) -> bool:
+        """Whether a run goes on that would end with its code server; forked ones keep the definitions that they began with."""
+        claims = [self.places.workers.look(run) for run in self.places.workers.claimed()]
+        return any(claim is not None and claim.by is By.STOCK for claim in claims)
 
     def _tick(self, supervisor: Supervisor, seconds: float | None = None) -> None:
         supervisor.tend()
@@ -248,18 +243,16 @@ class _Session:
 
     # Ending
 
-    def _clean_up_after(self, service: Service) -> None:
-        """The workers of a code server that died are gone with it: their runs have failed."""
-        self._say(f"{service.name} has ended and is started again; see {self.env.logs / service.name}.log")
-        for location in self.locations:
-            if services.code_server(self.env, location).name == service.name:
-                fail_lost_runs(self.instance, "The code server ended while this run was going on.", time.time(), location.name)
-
-    def _leave(self) -> None:
-        if self._instance is not None:
-            fail_lost_runs(self._instance, "The platform was stopped while this run was going on.", time.time())
-            self._instance.dispose()
-        services.remove_sockets(self.env, self.locations)
+    def _end_runs(self, supervisor: Supervisor) -> None:
+        """No run goes on without the platform: those that do are killed, and end as failed ones, to be tried again."""
+        workers = self.places.workers
+        going = [run for run in workers.claimed() if workers.send_signal(run, signal.SIGKILL) or workers.look(run) is not None]
+        if going:
+            ending = supervisor.run(Service("lost-runs", (sys.executable, "-m", "caudal.runtime.lost_runs")))
+            try:
+                ending.wait(30)
+            except subprocess.TimeoutExpired:
+                self._say("Runs that were going on are ended when the platform is started again", "bold red")
 
     # Saying
 
@@ -268,6 +261,9 @@ class _Session:
             self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
         except OSError:  # the terminal is gone
             return
+
+    def _say_death(self, service: Service) -> None:
+        self._say(f"{service.name} has ended and is started again; see {self.env.logs / service.name}.log")
 
     def _say_addresses(self) -> None:
         for name, address, wanted in (

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from caudal.environment import Environment
+from caudal.precedence import precedence
 from caudal.serving.online import FORECASTS, ForecastTable, KeyedTable, UnservableTable, publish_online
 from caudal.warehouse.published import NothingPublished
 
@@ -104,7 +105,7 @@ def online_asset(
 ) -> dg.AssetsDefinition:
     """The current version of the online store."""
 
-    @dg.multi_asset(name="publish_" + "_".join(spec.key.path), specs=[spec])
+    @dg.multi_asset(name="publish_" + "_".join(spec.key.path), specs=[spec], op_tags=precedence("serving"))
     def online() -> Iterator[dg.MaterializeResult]:
         try:
             done = publish_online(env, forecasts, tables)

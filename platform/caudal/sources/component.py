@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 
 from caudal.environment import Environment
+from caudal.precedence import precedence
 from caudal.sources.sqlite import extract_table, snapshot
 from caudal.store import open_store
 
@@ -50,7 +51,7 @@ class SqliteExtract(dg.Component, dg.Model, dg.Resolvable):
             for dataset, key in self.keys.items()
         ]
 
-        @dg.multi_asset(name=f"extract_{self.source}", specs=specs, can_subset=True)
+        @dg.multi_asset(name=f"extract_{self.source}", specs=specs, can_subset=True, op_tags=precedence("sources"))
         def extract(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
             lake = open_store(env.lake_url)
             with snapshot(env.sources / component.database) as connection:

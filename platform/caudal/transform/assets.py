@@ -4,11 +4,13 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import dagster as dg
 
 from caudal.environment import Environment
 from caudal.lake.dataset import Dataset
+from caudal.precedence import precedence
 from caudal.transform.build import build
 from caudal.transform.checks import Check
 from caudal.transform.events import check_metadata, node_metadata, table_schema
@@ -18,11 +20,14 @@ from caudal.transform.outcome import BuildResult, NodeResult
 from caudal.transform.project import Project
 from caudal.transform.selection import what_to_run
 from caudal.warehouse.candidate import open_candidate
+from caudal.warehouse.engine import verified_extensions
 
 _LOGGER = logging.getLogger(__name__)
 _NOT_IN_A_TAG = re.compile(r"[^A-Za-z0-9_.-]")
 _SEVERITIES = {"warn": dg.AssetCheckSeverity.WARN}
 _LONGEST_TAG = 63
+#: An event costs Dagster milliseconds. What a model took is in its metadata, and every model is in dbt's own log.
+_WORTH_TELLING_S = 1.0
 
 Event = dg.MaterializeResult | dg.AssetCheckResult | dg.AssetCheckEvaluation
 
@@ -41,6 +46,7 @@ def dbt_assets(env: Environment, project: Project, manifest: Manifest, datasets:
         specs=[asset_spec(node, manifest) for node in manifest.nodes.values()],
         check_specs=[check_spec(check, manifest) for check in manifest.checks.values()],
         can_subset=True,
+        op_tags=precedence("transform"),
         # Tests of sources are checks of raw tables, which another step makes.
         allow_arbitrary_check_specs=True,
     )
@@ -51,7 +57,7 @@ def dbt_assets(env: Environment, project: Project, manifest: Manifest, datasets:
         version = None
         with open_candidate(env, datasets) as candidate:
             result = build(
-                project,
+                replace(project, trusted_extensions=verified_extensions(env)),
                 manifest,
                 database=candidate.path,
                 select=[*nodes, *checks],
@@ -172,5 +178,5 @@ def _log(context: dg.AssetExecutionContext, manifest: Manifest, done: NodeResult
         context.log.error("%s: %s: %s", name, done.status, done.message)
     elif done.status == "warn":
         context.log.warning("%s: %s", name, done.message)
-    elif node is not None and done.status == "success":
+    elif node is not None and done.status == "success" and done.seconds >= _WORTH_TELLING_S:
         context.log.info("%s: built in %.2f s", name, done.seconds)

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import uuid
@@ -21,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from caudal.transform.dbt_process import DbtProcess, end, how_it_ended, start
 from caudal.transform.manifest import Manifest
 from caudal.transform.outcome import BuildResult, FailingRows, NodeResult, hold_back
 from caudal.transform.project import SERIALIZED, Project
@@ -28,9 +28,7 @@ from caudal.transform.selection import resolve, selection_flags
 
 OnResult = Callable[[NodeResult], None]
 
-_CHILD = Path(__file__).with_name("dbt_child.py")
 _SAMPLE_ROWS = 10
-_GRACE_S = 5.0
 _KEPT_INVOCATIONS = 20
 
 
@@ -73,25 +71,33 @@ def build(
     if not selected:
         return BuildResult(manifest, {}, {}, 0.0)
     invocation = _new_invocation(project.state / "invocations")
-    request = {
+    request = _request(project, manifest, selected, database, invocation)
+    results = _run(request, project, database, on_result or _ignore)
+    held_back = hold_back(manifest, selected, results)
+    return BuildResult(manifest, results, held_back, time.monotonic() - started)
+
+
+def _request(
+    project: Project, manifest: Manifest, selected: Collection[str], database: Path, invocation: Path
+) -> dict[str, Any]:
+    return {
         "arguments": _arguments(project, manifest, selected, invocation),
         "serialized": str(manifest.path.with_name(SERIALIZED)),
         "database": str(database),
         "extensions": project.process_environment(database)["CAUDAL_DUCKDB_EXTENSIONS"],
+        "trusted": [str(path) for path in project.trusted_extensions],
         "relations": {u: node.relation for u, node in manifest.nodes.items() if u in selected},
         "tests": {u: check.whole_rows for u, check in manifest.checks.items() if u in selected and check.has_rows},
-        "parent": os.getpid(),
+        "asked_by": os.getpid(),
         "sample_rows": _SAMPLE_ROWS,
     }
-    results = _run(request, project, database, on_result or _ignore)
-    held_back = hold_back(manifest, selected, results)
-    return BuildResult(manifest, results, held_back, time.monotonic() - started)
 
 
 def _arguments(project: Project, manifest: Manifest, selected: Collection[str], invocation: Path) -> list[str]:
     return [
         *("--no-use-colors", "--log-level-file", "none", "--log-path", str(invocation / "logs"), "--no-write-json"),
         *("build", "--target-path", str(invocation), "--threads", "1", "--indirect-selection", "empty", "--no-partial-parse"),
+        "--cache-selected-only",
         *project.flags(),
         *selection_flags(manifest, selected),
     ]
@@ -100,8 +106,7 @@ def _arguments(project: Project, manifest: Manifest, selected: Collection[str], 
 def _run(request: Mapping[str, Any], project: Project, database: Path, on_result: OnResult) -> dict[str, NodeResult]:
     results: dict[str, NodeResult] = {}
     running = ended = None
-    with _dbt_process(project, database) as (process, events):
-        _tell(process, request)
+    with _dbt_process(project, database, request) as (process, events):
         for line in events:
             event = json.loads(line)
             match event["event"]:
@@ -149,53 +154,32 @@ def _take_finished(event: Mapping[str, Any], results: dict[str, NodeResult], on_
 
 
 @contextmanager
-def _dbt_process(project: Project, database: Path) -> Generator[tuple[subprocess.Popen[bytes], IO[str]]]:
-    """A started dbt process and its events. When the block ends, for whatever reason, the process has ended too."""
+def _dbt_process(project: Project, database: Path, request: Mapping[str, Any]) -> Generator[tuple[DbtProcess, IO[str]]]:
+    """A dbt process that was told `request`, and its events. When the block ends, for whatever reason, it has ended too."""
     sys.stdout.flush()
     reading, writing = os.pipe()
-    with os.fdopen(reading, encoding="utf-8") as events:
+    told, telling = os.pipe()
+    with os.fdopen(reading, encoding="utf-8") as events, os.fdopen(telling, "wb") as standard_input:
         try:
-            process = subprocess.Popen(
-                [sys.executable, "-P", str(_CHILD), str(writing)],
-                stdin=subprocess.PIPE,
-                pass_fds=(writing,),
-                cwd=project.folder,
-                env=project.process_environment(database),
-            )
+            environment = project.process_environment(database)
+            process = start("serve", stdin=told, extra=(writing,), environment=environment, folder=project.folder)
         finally:
             os.close(writing)
+            os.close(told)
         try:
+            with suppress(BrokenPipeError):
+                # Standard input stays open afterwards: the process takes its closing as our end.
+                standard_input.write(json.dumps(request).encode() + b"\n")
+                standard_input.flush()
             yield process, events
         finally:
-            _end(process)
-
-
-def _tell(process: subprocess.Popen[bytes], request: Mapping[str, Any]) -> None:
-    """Standard input stays open afterwards: the process takes its closing as our end."""
-    if process.stdin is not None:
-        with suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin is not None:
-        with suppress(BrokenPipeError):
-            process.stdin.close()
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            end(process)
 
 
 def _how_it_died(status: int, running: str | None) -> str:
-    how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
     doing = f" while it built {running}" if running else ""
     hint = "; most often the machine had no memory left" if status == -signal.SIGKILL else "; its own words are in the log"
-    return f"The dbt process {how}{doing}{hint}. Nothing of this build is kept."
+    return f"The dbt process {how_it_ended(status)}{doing}{hint}. Nothing of this build is kept."
 
 
 def _new_invocation(invocations: Path) -> Path:

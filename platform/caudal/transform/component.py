@@ -8,7 +8,7 @@ from caudal.environment import Environment
 from caudal.lake.component import declared_datasets
 from caudal.transform.assets import dbt_assets
 from caudal.transform.manifest import Manifest, published_tables, read_manifest
-from caudal.transform.project import Project, prepare_manifest
+from caudal.transform.project import Project, prepare_manifest, ship_manifest
 from caudal.warehouse.published import PublishedTable
 
 
@@ -51,6 +51,7 @@ class DbtProject(dg.Component, dg.Model, dg.Resolvable):
             catalog=env.published.stem,
             target=self.target,
             extensions=env.duckdb_extensions,
+            shipped=env.shipped / "dbt",
         )
 
     def manifest(self, env: Environment) -> Manifest:
@@ -61,6 +62,15 @@ class DbtProject(dg.Component, dg.Model, dg.Resolvable):
 
         """
         return read_manifest(prepare_manifest(self.dbt_project(env)))
+
+    def ship(self, env: Environment) -> Path:
+        """Make the manifest that processes of an image will find, when the image is built; its path.
+
+        Raises:
+            caudal.transform.project.ProjectError: dbt refuses the project; with dbt's message.
+
+        """
+        return ship_manifest(self.dbt_project(env), env.shipped / "dbt")
 
     def published_tables(self, env: Environment) -> list[PublishedTable]:
         """The marts that hold data of their own: what profiles, notebooks, models and the API read."""

@@ -1,14 +1,13 @@
-"""dbt, in a process of its own: `python -P dbt_child.py <events fd>`, started by `build`.
+"""dbt, in a process of its own: forked, or `python -P -m caudal.transform.dbt_child serve <events fd>`. See `dbt_process`.
 
 Reads one line of JSON on standard input, the request, and writes one line of JSON for each event on the given file
-descriptor. Standard output is dbt's log for people. The process ends when its parent does: its standard input then closes,
-and Linux kills it besides. With it ends DuckDB's lock on the database.
-
-It imports nothing of caudal, and is run by path, so that it starts wherever Python does.
+descriptor. Standard output is dbt's log for people. The process ends when whoever asked does: its standard input then closes,
+and Linux kills it besides where that is its parent. With it ends DuckDB's lock on the database.
 
 Request: `arguments` (of dbt), `serialized` (path of dbt's serialized manifest, or null), `database` and `extensions` (paths),
-`relations` (unique id -> `schema.name`, to be described once they are built), `tests` (unique id -> the SQL that selects the
-failing rows to be sampled, null for the test's own), `parent` (process id), `sample_rows`.
+`trusted` (paths of DuckDB extensions that need not be verified again), `relations` (unique id -> `schema.name`, to be described
+once they are built), `tests` (unique id -> the SQL that selects the failing rows to be sampled, null for the test's own),
+`asked_by` (process id), `sample_rows`.
 Events: `{"event": "started", "unique_id"}`, `{"event": "finished", ...}` with a node's outcome, `{"event": "described",
 "unique_id", "rows", "columns"}`, `{"event": "sampled", "unique_id", "columns", "rows"}`, and last
 `{"event": "ended", "error"}`, where `error` is why dbt could not run at all, or null.
@@ -17,29 +16,39 @@ Events: `{"event": "started", "unique_id"}`, `{"event": "finished", ...}` with a
 from __future__ import annotations
 
 import gc
+import io
 import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from caudal.transform import dbt_speed
 
 if TYPE_CHECKING:
     import duckdb
+    from dbt.cli.main import dbtRunner
 
 Emit = Callable[..., None]
 
 _LONGEST_VALUE = 200
 _PR_SET_PDEATHSIG = 1
+#: Collections of garbage that would find little: the process does one thing and ends.
+_GC_THRESHOLDS = (50_000, 20, 50)
+
+#: Manifests that a warm parent has read, by the path of the serialized one. A fork finds them here; nobody else puts any in.
+PRELOADED: dict[str, Any] = {}
 
 
-def main(events_fd: int) -> int:
+def serve(_: Mapping[str, Any], descriptors: list[int]) -> int:
     """Serve one request; the exit status says only whether the protocol was kept."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _write_lines_at_once()
     request = json.loads(_read_line(0))
-    _end_with_parent(request["parent"])
-    with os.fdopen(events_fd, "w", buffering=1, encoding="utf-8") as events:
+    _end_with_whoever_asked(request["asked_by"])
+    with os.fdopen(descriptors[0], "w", buffering=1, encoding="utf-8") as events:
 
         def emit(event: str, **fields: Any) -> None:
             events.write(json.dumps({"event": event, **fields}, default=str) + "\n")
@@ -50,13 +59,20 @@ def main(events_fd: int) -> int:
     return 0
 
 
-def run(request: dict[str, Any], emit: Emit) -> str | None:
-    """Run dbt as `request` says; why it could not run at all, or None."""
-    gc.disable()
-    from dbt.cli.main import dbtRunner
+def parse(_: Mapping[str, Any], __: list[int]) -> int:
+    """Run the dbt command whose arguments are one line of JSON on standard input; 0 if dbt is content."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    request = json.loads(_read_line(0))
+    _end_with_whoever_asked(request["asked_by"])
+    outcome = _runner()().invoke(request["arguments"])
+    if type(outcome.exception).__name__ == "DbtUsageException":  # dbt tells of all others by itself
+        sys.stdout.write(f"{outcome.exception}\n")
+    sys.stdout.flush()
+    return 0 if outcome.success else 1
 
-    gc.freeze()
-    gc.enable()
+
+def run(request: Mapping[str, Any], emit: Emit) -> str | None:
+    """Run dbt as `request` says; why it could not run at all, or None."""
     reported: set[str] = set()
 
     def report(event: Any) -> None:
@@ -75,23 +91,44 @@ def run(request: dict[str, Any], emit: Emit) -> str | None:
                 failures=failures,
             )
 
-    outcome = dbtRunner(manifest=_preloaded(request["serialized"]), callbacks=[report]).invoke(request["arguments"])
-    results = getattr(outcome.result, "results", None)
-    if results is None:
-        return str(outcome.exception or "dbt gave no result")
-    for result in results:
-        emit("finished", **_outcome(result), is_final=True)
-    _look_closer(request, results, emit)
+    runner = _runner()
+    with dbt_speed.database(request["database"], request["extensions"], request["trusted"]) as database:
+        outcome = runner(_manifest(request["serialized"]), [report]).invoke(request["arguments"])
+        results = getattr(outcome.result, "results", None)
+        if results is None:
+            return str(outcome.exception or "dbt gave no result")
+        for result in results:
+            emit("finished", **_outcome(result), is_final=True)
+        _look_closer(request, results, database, emit)
     return None
 
 
-def _preloaded(serialized: str | None) -> Any:
+def _runner() -> type[dbtRunner]:
+    dbt_speed.before_import()
+    gc.disable()
+    from dbt.cli.main import dbtRunner
+
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+    gc.enable()
+    dbt_speed.drop_unheard_events()
+    return dbtRunner
+
+
+def _manifest(serialized: str | None) -> Any:
     """The manifest, without parsing anything, or None: then dbt parses the project itself."""
-    if serialized is None or not os.path.isfile(serialized):
+    if serialized is None:
         return None
+    return PRELOADED.get(serialized) or read_serialized(serialized)
+
+
+def read_serialized(path: str) -> Any:
+    """The manifest in its own form, as dbt's runner takes it; None if there is no such file."""
     from dbt.contracts.graph.manifest import Manifest
 
-    with open(serialized, "rb") as file:
+    if not os.path.isfile(path):
+        return None
+    with open(path, "rb") as file:
         manifest = Manifest.from_msgpack(file.read())
     manifest.build_flat_graph()
     return manifest
@@ -110,18 +147,13 @@ def _outcome(result: Any) -> dict[str, Any]:
     }
 
 
-def _look_closer(request: dict[str, Any], results: list[Any], emit: Emit) -> None:
+def _look_closer(request: Mapping[str, Any], results: list[Any], database: dbt_speed.Database, emit: Emit) -> None:
     """Describe what was built, and sample the rows for which tests failed, while the database is at hand."""
     built = [r for r in results if str(r.status) == "success" and r.node.unique_id in request["relations"]]
     failed = [r for r in results if str(r.status) in ("fail", "warn") and r.node.unique_id in request["tests"]]
     if not built and not failed:
         return
-    import duckdb
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-
-    DuckDBConnectionManager.close_all_connections()
-    config = {"extension_directory": request["extensions"]}
-    with duckdb.connect(request["database"], config=config) as connection:
+    with database.connect() as connection:
         for result in built:
             unique_id = result.node.unique_id
             schema, name = request["relations"][unique_id].split(".", 1)
@@ -156,21 +188,30 @@ def _sample(connection: duckdb.DuckDBPyConnection, unique_id: str, sql: str, row
     emit("sampled", unique_id=unique_id, columns=columns, rows=values)
 
 
-def _end_with_parent(parent: int) -> None:
-    """Standard input is a pipe that nobody writes to any more: it closes when the parent has gone."""
+def _end_with_whoever_asked(process: int) -> None:
+    """Standard input is a pipe that nobody writes to any more: it closes when whoever asked has gone.
+
+    A fork's parent is another process, which may end.
+    """
 
     def watch() -> None:
         while os.read(0, 1024):
             pass
         os._exit(1)
 
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
-    if sys.platform == "linux":
+    threading.Thread(target=watch, name="watch", daemon=True).start()
+    if sys.platform == "linux" and os.getppid() == process:
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+        if os.getppid() != process:
+            os._exit(1)
+
+
+def _write_lines_at_once() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
 
 
 def _read_line(fd: int) -> bytes:
@@ -184,4 +225,5 @@ def _read_line(fd: int) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    task = {"serve": serve, "parse": parse}[sys.argv[1]]
+    sys.exit(task({}, [int(word) for word in sys.argv[2:]]))

@@ -17,11 +17,13 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from caudal.store import exclusive_lock
+from caudal.transform.dbt_process import end, start
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -36,6 +38,9 @@ _PARSE_TIMEOUT_S = 300
 _MOST_EDITS_WHILE_PARSING = 5
 _ENV_VAR = re.compile(rb"env_var\(\s*['\"]([A-Za-z_][A-Za-z0-9_]*)['\"]")
 _TIME_OF_DAY = re.compile(r"^\d\d:\d\d:\d\d(\.\d+)?  ?", re.MULTILINE)
+
+
+_PREPARED: dict[tuple[Path, Path], tuple[Project, Path]] = {}
 
 
 class ProjectError(RuntimeError):
@@ -53,6 +58,8 @@ class Project:
         target: the profile's target.
         variables: dbt's `--vars`.
         extensions: DuckDB's `extension_directory`, or None for an empty one.
+        trusted_extensions: those that have been verified, as `warehouse.engine.verified_extensions` says.
+        shipped: manifests that were made when the image was built, read before any is made; None if there are none.
 
     """
 
@@ -62,6 +69,8 @@ class Project:
     target: str = "local"
     variables: Mapping[str, Any] = field(default_factory=dict)
     extensions: Path | None = None
+    trusted_extensions: tuple[Path, ...] = ()
+    shipped: Path | None = None
 
     def flags(self) -> list[str]:
         """What every dbt command is told about the project."""
@@ -91,14 +100,31 @@ def prepare_manifest(project: Project) -> Path:
         ProjectError: dbt refuses the project.
 
     """
+    manifest = _prepare(project)
+    _PREPARED[project.folder, project.state] = project, manifest
+    return manifest
+
+
+def prepared() -> list[tuple[Project, Path]]:
+    """The projects of which this process has asked for a manifest, and the newest of each."""
+    return list(_PREPARED.values())
+
+
+def ship_manifest(project: Project, shipped: Path) -> Path:
+    """Make the manifest that a process with the same project at the same place will find in `shipped`; its path."""
+    return _prepare(replace(project, state=shipped, shipped=None))
+
+
+def _prepare(project: Project) -> Path:
     if not (project.folder / "dbt_project.yml").is_file():
         raise ProjectError(f"{project.folder} is not a dbt project: it has no dbt_project.yml")
-    manifests = project.state / "manifests"
-    home = manifests / _key(project)
-    if not (home / MANIFEST).is_file():
-        with exclusive_lock(project.state / "manifests.lock"):
-            home = _parse_if_needed(project, manifests)
-            _forget_all_but_newest(manifests)
+    manifests, key = project.state / "manifests", _key(project)
+    for home in (project.shipped and project.shipped / "manifests" / key, manifests / key):
+        if home and (home / MANIFEST).is_file():
+            return home / MANIFEST
+    with exclusive_lock(project.state / "manifests.lock"):
+        home = _parse_if_needed(project, manifests)
+        _forget_all_but_newest(manifests)
     return home / MANIFEST
 
 
@@ -121,35 +147,67 @@ def _parse_if_needed(project: Project, manifests: Path) -> Path:
 
 
 def _parse(project: Project, target: Path) -> None:
-    command = [
-        *(sys.executable, "-P", "-c", "from dbt.cli.main import cli; cli()"),
+    arguments = [
         *("--no-use-colors", "--log-level", "warn", "--log-level-file", "none", "--log-path", str(target / "logs")),
-        *("parse", "--no-partial-parse", "--target-path", str(target), *project.flags()),
+        *("parse", *_what_is_known(target.parent), "--target-path", str(target), *project.flags()),
     ]
-    done = subprocess.run(
-        command,
-        env=project.process_environment(target / f"{project.catalog}.duckdb"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=_PARSE_TIMEOUT_S,
-        check=False,
-    )
-    said = _TIME_OF_DAY.sub("", done.stdout).strip()
-    if done.returncode != 0:
+    status, output = _run_dbt(project, arguments, target)
+    said = _TIME_OF_DAY.sub("", output).strip()
+    if status != 0:
         raise ProjectError(f"dbt cannot parse the project in {project.folder}:\n{said or 'it gave no reason'}")
     if said:
         _LOGGER.warning("dbt warns about the project in %s:\n%s", project.folder, said)
 
 
+def _what_is_known(manifests: Path) -> list[str]:
+    """With these dbt reads only the files that changed since the newest manifest; all, if more than files changed."""
+    newest = max(_finished(manifests), key=lambda home: home.stat().st_mtime_ns, default=None)
+    if newest is None or not (newest / SERIALIZED).is_file():
+        return ["--no-partial-parse"]
+    return ["--partial-parse", "--partial-parse-file-path", str(newest / SERIALIZED)]
+
+
+def _run_dbt(project: Project, arguments: list[str], target: Path) -> tuple[int, str]:
+    """The status of a dbt command, and what it said."""
+    said = target / "said.txt"
+    told, telling = os.pipe()
+    with os.fdopen(telling, "wb") as standard_input, said.open("wb") as output:
+        try:
+            # No database is opened. The name is always the same, for dbt parses all again where the profile differs.
+            environment = project.process_environment(project.state / f"{project.catalog}.duckdb")
+            process = start(
+                "parse",
+                stdin=told,
+                stdout=output.fileno(),
+                stderr=output.fileno(),
+                environment=environment,
+                folder=project.folder,
+            )
+        finally:
+            os.close(told)
+        try:
+            with suppress(BrokenPipeError):
+                standard_input.write(json.dumps({"arguments": arguments, "asked_by": os.getpid()}).encode() + b"\n")
+                standard_input.flush()
+            status = process.wait(_PARSE_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise ProjectError(f"dbt has not read {project.folder} within {_PARSE_TIMEOUT_S} s; it was ended") from None
+        finally:
+            end(process)
+    return status, said.read_text(encoding="utf-8", errors="replace")
+
+
 def _forget_all_but_newest(manifests: Path) -> None:
     """Remove what processes that were killed left, and manifests that nothing has asked for lately."""
-    finished = [p for p in manifests.iterdir() if not p.name.startswith(".")]
+    finished = _finished(manifests)
     unfinished = [p for p in manifests.iterdir() if p.name.startswith(".")]
     finished.sort(key=lambda p: p.stat().st_mtime_ns)
     for old in (*unfinished, *finished[:-_KEPT_MANIFESTS]):
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _finished(manifests: Path) -> list[Path]:
+    return [home for home in manifests.iterdir() if not home.name.startswith(".")]
 
 
 def _key(project: Project) -> str:

@@ -13,10 +13,10 @@ same raw, whatever is loaded meanwhile. Which versions these are is recorded bes
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -29,7 +29,7 @@ from caudal.contracts import LINEAGE_COLUMNS
 from caudal.lake.evolution import as_it_is
 from caudal.store import exclusive_lock
 from caudal.warehouse import delta, pins
-from caudal.warehouse.engine import link_extensions
+from caudal.warehouse.engine import connect_file
 from caudal.warehouse.latest import has_latest, latest_query, latest_table
 from caudal.warehouse.sql import identifier, text
 
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from caudal.lake.dataset import Dataset
 
 _TIME_OF_DAY = re.compile(r"(?<!WITH )\bTIME\b")
+
+#: Linux's request that a file share another one's blocks.
+_FICLONE = 0x40049409
 
 #: How many published versions stay on disk, the newest included.
 KEPT_VERSIONS = 3
@@ -68,14 +71,14 @@ class Candidate:
     @contextmanager
     def connect(self) -> Generator[duckdb.DuckDBPyConnection]:
         """The candidate, writable."""
-        import duckdb
-
-        extensions = str(link_extensions(self.env))
-        with duckdb.connect(str(self.path), config={"extension_directory": extensions}) as connection:
+        with connect_file(self.env, self.path) as connection:
             yield connection
 
     def restore(self, relations: Iterable[str]) -> None:
         """Put each `schema.name` back to what is published now; what was never published is dropped."""
+        relations = list(relations)
+        if not relations:
+            return
         with self.connect() as connection:
             published = self.env.published.is_file()
             if published:
@@ -131,9 +134,7 @@ def open_candidate(env: Environment, datasets: Sequence[Dataset] = ()) -> Genera
             read |= {view.table: view.version for view in views if view.version is not None}
             pins.record(candidate.path.parent, read)
             with candidate.connect() as connection:
-                for view in views:
-                    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {view.schema}")
-                    connection.execute(f"CREATE OR REPLACE VIEW {view.schema}.{identifier(view.name)} AS {view.body}")
+                _make(connection, views)
             yield candidate
         finally:
             shutil.rmtree(candidate.path.parent, ignore_errors=True)
@@ -160,8 +161,8 @@ def published_version(env: Environment) -> str | None:
 def copy_file(source: Path, target: Path) -> None:
     """Copy, sharing the blocks of `source` where the file system can."""
     if sys.platform == "linux":
-        done = subprocess.run(["cp", "--reflink=auto", "--", source, target], capture_output=True, check=False)
-        if done.returncode == 0:
+        with source.open("rb") as given, target.open("wb") as made, suppress(OSError):
+            fcntl.ioctl(made, _FICLONE, given.fileno())
             return
     shutil.copyfile(source, target)
 
@@ -187,6 +188,27 @@ def _views(env: Environment, dataset: Dataset) -> Iterator[_View]:
         yield _View(schema, dataset.table, body, table, version)
         if schema == "raw" and has_latest(dataset):
             yield _View(schema, latest_table(dataset), latest_query(dataset, f"({body})", list(columns)), table, version)
+
+
+def _make(connection: duckdb.DuckDBPyConnection, views: Iterable[_View]) -> None:
+    """Make the views, but for those that are there with the same body: DuckDB takes 4 ms to read one through to its table."""
+    connection.execute("CREATE SCHEMA IF NOT EXISTS caudal")
+    connection.execute('CREATE TABLE IF NOT EXISTS caudal.raw_views ("schema" VARCHAR, name VARCHAR, body VARCHAR)')
+    rows = connection.execute(
+        'SELECT "schema", name, body FROM caudal.raw_views JOIN duckdb_views() AS there '
+        'ON there.database_name = current_database() AND there.schema_name = "schema" AND there.view_name = name'
+    ).fetchall()
+    bodies = {(schema, name): body for schema, name, body in rows}
+    changed = [view for view in views if bodies.get((view.schema, view.name)) != view.body]
+    if not changed:
+        return
+    connection.execute("BEGIN")
+    for view in changed:
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {view.schema}")
+        connection.execute(f"CREATE OR REPLACE VIEW {view.schema}.{identifier(view.name)} AS {view.body}")
+        connection.execute('DELETE FROM caudal.raw_views WHERE "schema" = ? AND name = ?', [view.schema, view.name])
+        connection.execute("INSERT INTO caudal.raw_views VALUES (?, ?, ?)", [view.schema, view.name, view.body])
+    connection.execute("COMMIT")
 
 
 def _body(path: Path, version: int | None, columns: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from caudal.lake.component import lake_key, lake_spec, partitions_of
 from caudal.lake.dataset import Dataset
 from caudal.lake.ledger import Ledger
 from caudal.lake.watch import DATASETS_TAG
+from caudal.precedence import precedence
 from caudal.warehouse.assets import (
     REJECTS_SCHEMA,
     Told,
@@ -85,7 +86,13 @@ def raw_asset(env: Environment, dataset: Dataset, *, dropped: bool) -> dg.Assets
     specs = [lake_spec(dataset), spec, rejects] if dropped else [spec, rejects]
     checks = check_specs(dataset, key, rejects.key)
 
-    @dg.multi_asset(name=f"load_{dataset.table}", specs=specs, check_specs=checks, backfill_policy=single_run)
+    @dg.multi_asset(
+        name=f"load_{dataset.table}",
+        specs=specs,
+        check_specs=checks,
+        backfill_policy=single_run,
+        op_tags={**precedence("warehouse"), **({"caudal/timeout_s": str(dataset.timeout_s)} if dataset.timeout_s else {})},
+    )
     def load(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         ledger = Ledger(env.state / "ledger.db")
         if context.has_partition_key or context.has_partition_key_range:

@@ -1,8 +1,7 @@
-"""`caudal`: one verb a line, each a thin call of the stage that does it."""
+"""`caudal lake`: one verb a line, each a thin call of the stage that does it."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -12,17 +11,13 @@ import typer
 
 from caudal.environment import Environment
 
-app = typer.Typer(name="caudal", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 lake = typer.Typer(no_args_is_help=True, help="Look at the lake.")
-app.add_typer(lake, name="lake")
 
 DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="Such as pos/transactions.")]
 OptionalDataset = Annotated[str | None, typer.Argument(metavar="DATASET", help="Such as pos/transactions; default all.")]
 Paths = Annotated[list[str] | None, typer.Argument(metavar="PATH...", help="Only these files; default all that are concerned.")]
 T = TypeVar("T")
 Company = Annotated[str | None, typer.Option("--company", "-c", help="The code location; default $CAUDAL_COMPANY or shop.")]
-
-
 Samples = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, or folders of them.")]
 
 
@@ -31,61 +26,6 @@ class CheckFormat(StrEnum):
 
     text = "text"
     json = "json"
-
-
-class OutputFormat(StrEnum):
-    """How `caudal sql` prints."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
-    parquet = "parquet"
-
-
-@app.command()
-def up(
-    company: Company = None,
-    once: Annotated[bool, typer.Option("--once", help="Exit when all is materialized; 0 only if everything passed.")] = False,
-    quickstart: Annotated[
-        str | None, typer.Option("--quickstart", help="Call this first, such as shop.quickstart:land, with the data folder.")
-    ] = None,
-) -> None:
-    """Bring the platform up on this machine: Dagster, the API, and progress in this terminal. Ctrl-C ends it."""
-    from caudal.runtime.up import up as bring_up
-
-    raise typer.Exit(bring_up(Environment.current(company), once=once, quickstart=quickstart))
-
-
-@app.command()
-def sql(
-    query: Annotated[str, typer.Argument(help='Such as "select * from daily_sales limit 5". A single - reads it from stdin.')],
-    output: Annotated[OutputFormat, typer.Option("--format", "-f", help="How to print the result.")] = OutputFormat.table,
-    company: Company = None,
-) -> None:
-    """Query published tables, read-only."""
-    from caudal.warehouse.published import NothingPublished
-    from caudal.warehouse.query import RefusedQuery, run
-
-    try:
-        run(Environment.current(company), sys.stdin.read() if query == "-" else query, output.value)
-    except (RefusedQuery, NothingPublished) as refused:
-        typer.echo(str(refused), err=True)
-        raise typer.Exit(2) from None
-
-
-@app.command()
-def generate(
-    company: Company = None,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a generated file is stale.")] = False,
-) -> None:
-    """Write the files that are made from contracts, such as dbt's sources."""
-    from caudal.runtime.generate import generate as write
-
-    env = Environment.current(company)
-    stale = write(env, check=check)
-    for path in stale:
-        typer.echo(f"{'stale' if check else 'written'}: {path.relative_to(env.root)}")
-    raise typer.Exit(1 if check and stale else 0)
 
 
 @lake.command()
@@ -262,16 +202,3 @@ def _or_refused(ask: Callable[[], T]) -> T:
     except (ValueError, LookupError, FileNotFoundError, FileExistsError) as refused:
         typer.echo(str(refused.args[0] if refused.args else refused), err=True)
         raise typer.Exit(2) from None
-
-
-@app.command()
-def where(company: Company = None) -> None:
-    """Where lake, warehouse and the rest live."""
-    env = Environment.current(company)
-    for name in ("root", "lake", "published", "raw", "quarantine", "state", "registry", "online", "dagster_home", "logs"):
-        place: Path = getattr(env, name)
-        typer.echo(f"{name:<13}{place}")
-
-
-if __name__ == "__main__":
-    app()

@@ -1,0 +1,92 @@
+"""`caudal`: one verb a line, each a thin call of the stage that does it."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caudal.cli.lake import Company, lake
+from caudal.environment import Environment
+from caudal.runtime.alerts.commands import alerts
+
+app = typer.Typer(name="caudal", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(lake, name="lake")
+app.add_typer(alerts, name="alerts")
+
+
+class OutputFormat(StrEnum):
+    """How `caudal sql` prints."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+@app.command()
+def up(
+    company: Company = None,
+    once: Annotated[bool, typer.Option("--once", help="Exit when all is materialized; 0 only if everything passed.")] = False,
+    quickstart: Annotated[
+        str | None, typer.Option("--quickstart", help="Call this first, such as shop.quickstart:land, with the data folder.")
+    ] = None,
+) -> None:
+    """Bring the platform up on this machine: Dagster, the API, and progress in this terminal. Ctrl-C ends it."""
+    from caudal.runtime.up import up as bring_up
+
+    raise typer.Exit(bring_up(Environment.current(company), once=once, quickstart=quickstart))
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help='Such as "select * from daily_sales limit 5". A single - reads it from stdin.')],
+    output: Annotated[OutputFormat, typer.Option("--format", "-f", help="How to print the result.")] = OutputFormat.table,
+    company: Company = None,
+) -> None:
+    """Query published tables, read-only."""
+    from caudal.warehouse.published import NothingPublished
+    from caudal.warehouse.query import RefusedQuery, run
+
+    try:
+        run(Environment.current(company), sys.stdin.read() if query == "-" else query, output.value)
+    except (RefusedQuery, NothingPublished) as refused:
+        typer.echo(str(refused), err=True)
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def generate(
+    company: Company = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a generated file is stale.")] = False,
+) -> None:
+    """Write the files that are made from contracts, such as dbt's sources."""
+    from caudal.runtime.generate import generate as write
+
+    env = Environment.current(company)
+    stale = write(env, check=check)
+    for path in stale:
+        typer.echo(f"{'stale' if check else 'written'}: {path.relative_to(env.root)}")
+    raise typer.Exit(1 if check and stale else 0)
+
+
+@app.command()
+def prepare(company: Company = None) -> None:
+    """Parse dbt's project once for all starts to come, when an image is built. Locally each start that needs it does so."""
+    from caudal.runtime.prepare import prepare as make
+
+    env = Environment.current(company)
+    for path in make(env):
+        typer.echo(f"made: {path.relative_to(env.root)}")
+
+
+@app.command()
+def where(company: Company = None) -> None:
+    """Where lake, warehouse and the rest live."""
+    env = Environment.current(company)
+    for name in ("root", "lake", "published", "raw", "quarantine", "state", "registry", "online", "dagster_home", "logs"):
+        place: Path = getattr(env, name)
+        typer.echo(f"{name:<13}{place}")

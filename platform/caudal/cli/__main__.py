@@ -1,0 +1,5 @@
+"""`python -m caudal.cli`."""
+
+from caudal.cli import app
+
+app()
