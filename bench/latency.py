@@ -65,7 +65,7 @@ def file_to_mart(count: int) -> list[tuple[str, bool]]:
         for warm_up in range(3):
             _land(lake, 200 + warm_up)
             _materialized_after(instance, time.time() - 1, 120)
-            time.sleep(2)
+            time.sleep(8)  # the parent imports what the first runs needed
         found = []
         for number in range(count):
             time.sleep(chance.uniform(3.0, 9.0))
