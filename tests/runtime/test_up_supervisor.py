@@ -107,11 +107,11 @@ def test_stopping_ends_what_the_services_started_even_in_sessions_of_their_own(t
 
 def test_a_service_that_ignores_the_request_to_stop_is_killed(tmp_path: Path) -> None:
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
-    service = Service("deaf", (sys.executable, "-c", deaf))
+    service = Service("deaf", (sys.executable, "-c", deaf), grace_s=0.2)
     with supervisor(tmp_path) as supervised:
         supervised.start(service)
         until(lambda: supervised.log(service).read_text() == "deaf\n")
-        supervised.stop(grace_s=0.2)
+        supervised.stop()
         assert processes_of(tmp_path) == []
 
 

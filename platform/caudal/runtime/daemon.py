@@ -7,7 +7,9 @@ What Dagster's own `dagster-daemon run` does otherwise, this does as well; that 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +23,9 @@ from caudal.runtime.automation import RestingAssetDaemon
 from caudal.runtime.sensing import QuickSensorDaemon
 from caudal.runtime.warm.monitor import WorkersDaemon
 from caudal.runtime.warm.queue import WakingQueueDaemon, WakingRunCoordinator
+
+#: How long it may take to end once it was asked to.
+GRACE_S = 1.5
 
 
 def daemons(instance: dg.DagsterInstance) -> list[DagsterDaemon]:
@@ -64,7 +69,12 @@ def main(arguments: Sequence[str]) -> int:
                 code_server_log_level="warning",
             ) as controller,
         ):
-            controller.check_daemon_loop()
+            try:
+                controller.check_daemon_loop()
+            finally:  # it would wait for sensors that hold their ticks; whatever it does can be cut off at any moment
+                end = threading.Timer(GRACE_S, os._exit, (0,))
+                end.daemon = True
+                end.start()
     except KeyboardInterrupt:
         return 0
     return 0

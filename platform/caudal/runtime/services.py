@@ -151,7 +151,8 @@ def code_server(env: Environment, location: CodeLocation) -> Service:
     # Lazy: definitions that cannot be loaded are shown in the UI, and the server lives on.
     grpc = (*_DAGSTER, "api", "grpc", "--module-name", location.module, "--working-directory", str(env.root))
     options = ("--socket", str(socket_of(env, location)), "--location-name", location.name, "--lazy-load-user-code")
-    return Service(f"code-{location.name}", grpc + options)
+    # It would wait for a sensor that holds its tick.
+    return Service(f"code-{location.name}", grpc + options, grace_s=2.0)
 
 
 def webserver(env: Environment, addresses: Addresses) -> Service:

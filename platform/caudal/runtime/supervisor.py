@@ -49,11 +49,13 @@ class Service:
         name: for people, and the name of its log.
         command: program and arguments.
         stops_first: it must be gone before the others are asked to stop, because it gives them work.
+        grace_s: how long it may take to stop before it is killed.
     """
 
     name: str
     command: tuple[str, ...]
     stops_first: bool = False
+    grace_s: float = 10.0
 
 
 class ServiceFailed(RuntimeError):
@@ -160,16 +162,16 @@ class Supervisor:
     def restart(self, name: str) -> None:
         """Stop a service with everything it started, and start it afresh."""
         each = self._running[name]
-        self._end_groups([each], grace_s=10)
+        self._end_groups([each])
         each.process, each.started_s, each.restart_at_s = self._launch(each.service), self.clock(), None
 
-    def stop(self, grace_s: float = 10.0) -> None:
-        """Stop every service and everything they started. After `grace_s` seconds what does not stop is killed."""
+    def stop(self) -> None:
+        """Stop every service and everything they started. What does not stop within its grace is killed."""
         running = list(self._running.values())
-        self._end_groups([each for each in running if each.service.stops_first], grace_s)
-        self._end_groups([each for each in running if not each.service.stops_first and each.service.name != "nursery"], grace_s)
+        self._end_groups([each for each in running if each.service.stops_first])
+        self._end_groups([each for each in running if not each.service.stops_first and each.service.name != "nursery"])
         self.before_the_end()
-        self._end_groups([each for each in running if each.service.name == "nursery"], grace_s)
+        self._end_groups([each for each in running if each.service.name == "nursery"])
         self._running.clear()
         if self._guardian is not None:
             # What moved out of its process group, such as a notebook's kernel, is the guardian's.
@@ -240,13 +242,13 @@ class Supervisor:
                 self._guardian.stdin.write(b"".join(b"%d\n" % group for group in groups))
                 self._guardian.stdin.flush()
 
-    def _end_groups(self, some: list[_Running], grace_s: float) -> None:
+    def _end_groups(self, some: list[_Running]) -> None:
         for each in some:
             _signal_group(each.process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + grace_s
+        asked_s = time.monotonic()
         for each in some:
             try:
-                each.process.wait(max(0.0, deadline - time.monotonic()))
+                each.process.wait(max(0.0, asked_s + each.service.grace_s - time.monotonic()))
             except subprocess.TimeoutExpired:
                 continue
         for each in some:
