@@ -192,6 +192,8 @@ def variables(env: Environment, inherited: dict[str, str]) -> dict[str, str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONUNBUFFERED": "1",
+        # macOS ends a forked process that comes near its frameworks, unless it is told that this is meant.
+        **({"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"} if sys.platform == "darwin" else {}),
     }
 
 
