@@ -244,7 +244,9 @@ def _become(request: Mapping[str, Any], given: list[int], news: int, server_pid:
     try:
         wakeup = signal.set_wakeup_fd(-1)
         os.close(wakeup)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setsid()
         _tell_kernel(request.get("name"), server_pid if request.get("dies_with_server") else None)
         for number, descriptor in enumerate(given[:3]):

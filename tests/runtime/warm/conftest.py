@@ -88,7 +88,7 @@ class Bakery:
 
     def load_again(self) -> None:
         """Start the code server afresh, as a change of the definitions does."""
-        self.server.terminate()
+        self.server.kill()  # while coverage is measured it waits for its next call before it listens to anything else
         self.server.wait(20)
         self.server = start_server(self.folder, self.folder / "server.sock")
         self.context.refresh_code_location("bakery")
@@ -198,7 +198,7 @@ def bakery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bakery]:
             until(lambda: not made.parents())
             server = made.server
     finally:
-        server.terminate()
+        server.kill()
         server.wait(20)
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
