@@ -11,6 +11,8 @@ The only module that reads environment variables, and it connects to nothing. Se
 | `CAUDAL_LAKE_NOTIFICATIONS` | a Pub/Sub subscription to the lake's bucket: `projects/<project>/subscriptions/<name>` | none |
 | `CAUDAL_SHARD_POD` | a pod's spec in YAML: shards of much work are normalized in such pods, not in processes | none |
 | `CAUDAL_UI_URL` | where people reach Dagster's pages, for links in messages | `http://127.0.0.1:3000` |
+| `CAUDAL_KEPT_VERSIONS` | how many published versions stay on disk, the newest included; at least 2 | 10 |
+| `CAUDAL_KEPT_DAYS` | versions that were replaced longer ago go, but for the last one before the newest; 0: never | 30 |
 | `CAUDAL_ACCESS` | an `access.yaml`: who may come into the webserver | none: who is at this machine, on loopback |
 | `CAUDAL_COMPANY` | the company that the command line speaks of | the only code location, else `shop` |
 
@@ -44,6 +46,7 @@ class Environment:
         lake_elsewhere: what `CAUDAL_LAKE` says, None if the lake is the folder below `data`.
         lake_notifications: what `CAUDAL_LAKE_NOTIFICATIONS` says, for `caudal.store.notifications`; `{company}` is filled in.
         ui_url: what `CAUDAL_UI_URL` says, without a slash at its end.
+        kept_versions, kept_days: what `CAUDAL_KEPT_VERSIONS` and `CAUDAL_KEPT_DAYS` say.
 
     """
 
@@ -56,6 +59,8 @@ class Environment:
     shard_pod: Path | None = None
     access: Path | None = None
     ui_url: str = "http://127.0.0.1:3000"
+    kept_versions: int = 10
+    kept_days: float = 30
 
     @classmethod
     def current(cls, company: str | None = None) -> Environment:
@@ -83,6 +88,8 @@ class Environment:
             shard_pod=Path(os.environ["CAUDAL_SHARD_POD"]) if os.environ.get("CAUDAL_SHARD_POD") else None,
             access=Path(os.environ["CAUDAL_ACCESS"]).resolve() if os.environ.get("CAUDAL_ACCESS") else None,
             ui_url=os.environ.get("CAUDAL_UI_URL", cls.ui_url).rstrip("/"),
+            kept_versions=max(2, int(_number("CAUDAL_KEPT_VERSIONS", cls.kept_versions))),
+            kept_days=_number("CAUDAL_KEPT_DAYS", cls.kept_days),
         )
 
     @classmethod
@@ -126,6 +133,11 @@ class Environment:
     def quarantine(self) -> Path:
         """Rejected rows, one Delta Lake table a dataset: `<source>__<dataset>`."""
         return self.warehouse / "quarantine"
+
+    @property
+    def failing(self) -> Path:
+        """Rows that broke a rule, kept for whoever repairs them: Parquet files, a folder a check."""
+        return self.warehouse / "failing"
 
     @property
     def published(self) -> Path:
@@ -205,6 +217,17 @@ def secret(variable: str | None = None, file: Path | None = None) -> str:
     if not found:
         raise NoSecret(where)
     return found
+
+
+def _number(variable: str, default: float) -> float:
+    given = os.environ.get(variable) or str(default)
+    try:
+        number = float(given)
+    except ValueError:
+        number = -1
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"{variable} is {given!r}; expected a number, 0 or more")
+    return number
 
 
 def _checkout() -> Path:

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import nbformat
@@ -11,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from caudal.environment import Environment
 from caudal.explore.assets import profile_assets
-from caudal.explore.component import Network, Notebook
+from caudal.explore.component import Network, Notebook, Profiles
 from caudal.explore.markdown import MAX_BYTES
 from caudal.runtime.location import component_tree
 from caudal.transform.component import DbtProject
@@ -87,6 +89,34 @@ def test_an_empty_table_has_a_profile_without_pictures(published, tables, pictur
     found = recorded(instance, dg.AssetKey(["profile", "marketing", "coupon_redemptions"]))
     assert found["dagster/row_count"].value == 0
     assert pictures(found["profile"].value) == []
+
+
+def test_a_profile_is_compared_with_the_one_before_and_has_a_report_in_a_file(published, tables):
+    materialize(profile_assets(tables[:1], published))
+    doubled = read_arrow(published, "SELECT * REPLACE (sales * 100 AS sales) FROM marts.daily_sales")
+    publish_tables(published, {"marts.daily_sales": doubled})
+    _, instance = materialize(profile_assets(tables[:1], published))
+    found = recorded(instance, PROFILE)
+    assert found["drift"].value == 2
+    assert [r.data["column"] for r in found["differences"].records] == ["sales", "sales"]
+    assert found["profile"].value.startswith("**2 differences from the profile of ")
+    report = published.reports / "profiles" / "sales" / "daily_sales.html"
+    assert found["report"].value == str(report)
+    assert "Sales by day and department." in report.read_text()
+    assert (published.state / "profiles" / "marts" / "sales" / "daily_sales.json").is_file()
+
+
+def test_classified_columns_of_a_mart_are_masked_in_all_that_is_recorded(published, tables):
+    hidden = replace(tables[0], personal=frozenset({"department"}))
+    _, instance = materialize(profile_assets([hidden], published))
+    report = (published.reports / "profiles" / "sales" / "daily_sales.html").read_text()
+    everything = (
+        report
+        + str(recorded(instance, PROFILE))
+        + (published.state / "profiles" / "marts" / "sales" / "daily_sales.json").read_text()
+    )
+    assert "GROCERY" not in everything
+    assert "values masked" in report
 
 
 def test_one_profile_is_made_without_the_others(published, tables):
@@ -185,7 +215,7 @@ def test_a_change_of_the_notebook_or_its_parameters_is_a_change_of_code(env, tmp
 def test_the_shop_declares_profiles_of_all_marts_a_notebook_and_a_network(env, tables, monkeypatch):
     monkeypatch.setenv("CAUDAL_DATA", str(env.data))
     monkeypatch.setattr(
-        DbtProject, "published_tables", lambda _self, _env: [*tables, PublishedTable(("staging", "pos", "s"), "staging.s")]
+        DbtProject, "published_tables", lambda _self, _env, *_: [*tables, PublishedTable(("staging", "pos", "s"), "staging.s")]
     )
     tree = component_tree(env)
     specs = declared(tree.build_defs(tree.defs_module_path / "explore"))
@@ -195,8 +225,24 @@ def test_the_shop_declares_profiles_of_all_marts_a_notebook_and_a_network(env, t
         "profile/marketing/coupon_redemptions": ["marts/marketing/coupon_redemptions"],
         "notebook/sales/weekday_rhythm": ["marts/sales/fct_basket_lines", "marts/sales/fct_baskets"],
         "explore/marketing/household_network": ["marts/marketing/coupon_redemptions"],
+        "profile/explore/marketing/household_network": ["explore/marketing/household_network"],
+        "profile/predictions/sales/sales_forecast": ["predictions/sales/sales_forecast"],
     }
     assert all(specs[key].description and specs[key].kinds for key in made)
+
+
+def test_raw_tables_and_tables_of_other_assets_are_profiled_where_that_is_declared(env, monkeypatch):
+    monkeypatch.setenv("CAUDAL_DATA", str(env.data))
+    monkeypatch.setattr(DbtProject, "published_tables", lambda _self, _env, *_: [])
+    network = {"explore/marketing/household_network": "explore.household_network"}
+    tree = component_tree(env)
+    context = SimpleNamespace(defs_module_name="shop.defs", component_tree=tree)
+    defs = Profiles(raw=True, also=network, owners=["team:analytics"]).build_defs(context)
+    made = {key: [d.asset_key.to_user_string() for d in spec.deps] for key, spec in declared(defs).items()}
+    assert made["profile/explore/marketing/household_network"] == ["explore/marketing/household_network"]
+    raw = [key for key in made if key.startswith("profile/raw/")]
+    assert len(raw) == len(made) - 1 > 3
+    assert all(made[key] == [key.removeprefix("profile/")] for key in raw)
 
 
 def test_a_company_without_a_dbt_project_has_no_profiles(tmp_path, monkeypatch):

@@ -157,7 +157,7 @@ def test_the_kernel_ends_when_the_process_that_runs_it_is_killed(write, tmp_path
     ("cells", "given", "problem"),
     [
         (["1"], {"a": 1}, "is given a but has no cell tagged `parameters`"),
-        ([parameters("a = b = 1")], {"c": 1}, "no parameter `c`; its cell tagged `parameters` assigns a, b"),
+        ([parameters("a = b = 1")], {"c": 1}, "no parameter `c`; its cell `parameters` assigns a, b"),
         ([parameters("# none")], {"c": 1}, "assigns nothing"),
         ([parameters("a = 1")], {"a": float("nan")}, "parameter `a` is nan; expected text"),
         ([parameters("a = 1")], {"a": Path("x")}, "parameter `a` is PosixPath"),

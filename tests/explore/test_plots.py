@@ -26,6 +26,7 @@ from caudal.explore.distributions import (
     time_series,
 )
 from caudal.explore.drawing import MAX_PNG_BYTES, TooLargeToShow, compact, fit_png, new_figure, to_png
+from caudal.explore.findings import examine
 from caudal.explore.graph import network_in_common
 from caudal.explore.page import table_page
 from caudal.explore.plots import distribution_grid, network_plot, series_plot
@@ -200,9 +201,10 @@ def test_the_page_of_a_table_of_very_many_columns_stays_small(connection):
         f"range * {i} + 0.5 AS a_column_with_a_long_name_{i}, repeat('text ', 50) || range % 3 AS t{i}" for i in range(120)
     )
     connection.execute(f"CREATE TABLE wide AS SELECT DATE '2017-01-01' + range::INTEGER AS day, {columns} FROM range(50)")
-    profile, page = table_page(connection, "wide")
-    assert len(profile.to_dict()["columns"]) == 241
-    assert page.startswith("**50 rows, 241 columns**, 91 of which are not shown")
+    found = examine(connection, "wide")
+    page = table_page(found)
+    assert len(found.profile.to_dict()["columns"]) == 241
+    assert "**50 rows, 241 columns**, 91 of which are not shown" in page
     assert len(page.encode()) < markdown.MAX_BYTES
     assert page.count("data:image/png") == 2
 

@@ -186,7 +186,7 @@ def test_beyond_the_limit_counts_and_quantiles_are_estimates_and_say_so(connecti
     assert n.quantiles[2] == pytest.approx(1000, rel=0.05)
     assert (n.minimum, n.maximum, n.mean) == (0, 1999, 999.5)
     assert profile.summary()[0][3].startswith("about ")
-    assert "Estimated quantiles" in profile.to_markdown()
+    assert "Estimated (of a sample) quantiles" in profile.to_markdown()
     assert column(profile, "s").top == tuple((str(i), 400) for i in range(5))
     assert not profile_table(connection, "t", exact_rows=2000).approximate
 

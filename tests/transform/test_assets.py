@@ -14,6 +14,7 @@ from caudal.transform.assets import dbt_assets
 from caudal.transform.component import DbtProject
 from caudal.transform.project import Project
 from caudal.warehouse.candidate import publish_tables, published_version
+from caudal.warehouse.held_back import held
 
 RAW, STAGING = "raw/pos/sales", "staging/pos/stg_pos__sales"
 FCT, SALES, REPORT = "marts/sales/fct_sales", "marts/sales/sales", "marts/sales/report"
@@ -59,6 +60,10 @@ class Run:
             for e in result.all_events
             if e.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
         }
+        observations = [
+            e.asset_observation_data.asset_observation for e in result.all_events if e.event_type_value == "ASSET_OBSERVATION"
+        ]
+        self.observed = {o.asset_key.to_user_string(): o.metadata for o in observations}
         failures = [e.step_failure_data.error for e in result.all_events if e.is_step_failure]
         self.error = failures[0].message if failures else ""
 
@@ -144,14 +149,71 @@ def test_a_failed_test_keeps_the_last_good_version_of_its_model_and_of_all_below
     assert published("SELECT count(*) FROM marts.dim_customer") == [(2,)]
 
 
-def test_a_model_beside_the_failed_one_is_published(built, load, run, published):
+def test_what_passes_only_beside_what_failed_is_held_back_as_well(built, load, run, published):
     load([(1, 7, 20.0, True), (2, -8, 4.0, True)])
     done = run()
     assert not done.success
-    assert done.failed_checks == {"customers_have_numbers"}
-    assert set(done.made) == ALL - {DIM}
-    assert published("SELECT sum(amount) FROM marts.fct_sales") == [(24.0,)]
+    # The customers keep their last good rows, and customer -8 of the new sales is not among those.
+    assert done.failed_checks == {"customers_have_numbers", "customer_is_known"}
+    assert set(done.made) == {TARIFFS, HISTORY, STAGING}
+    assert done.checks["customer_is_known"].metadata["tested beside"].value == "marts.dim_customer as published before"
+    assert "test customer_is_known: Got 1 result, configured to fail if != 0, beside marts.dim_customer as" in done.error
+    assert published("SELECT sum(amount) FROM marts.fct_sales") == [(14.5,)]
     assert published("SELECT min(customer_id) FROM marts.dim_customer") == [(7,)]
+    (dim, fct, *below) = [done.observed[key] for key in (DIM, FCT, SALES, REPORT)]
+    assert [r.data["why"] for r in dim["why"].records] == ["its test customers_have_numbers failed: 1 rows"]
+    beside = "its test customer_is_known failed beside marts.dim_customer as published before: 1 rows"
+    assert [r.data["why"] for r in fct["why"].records] == [beside]
+    for each in below:
+        assert [r.data["why"] for r in each["why"].records] == [f"marts.fct_sales, which it is made of, did not pass: {beside}"]
+
+
+def test_what_is_held_back_says_since_when_and_what_readers_see_until_it_is_published_again(built, load, run, env):
+    good = published_version(env)
+    load([(1, 7, 20.0, True), (2, -8, 4.0, True)])
+    first, second = run(), run()
+    told = [done.observed[DIM] for done in (first, second)]
+    assert told[0]["not published since"].value == told[1]["not published since"].value
+    assert [each["times"].value for each in told] == [1, 2]
+    assert [each["readers see version"].value for each in told] == [good, good]
+    (record,) = told[1]["why"].records
+    assert (record.data["check"], record.data["failing rows"]) == ("marts/customers/dim_customer: customers_have_numbers", "1")
+    load(GOOD)
+    third = run()
+    assert third.success
+    assert third.observed == {}
+    assert third.made[DIM]["was held back"].value.startswith("Not published since 20")
+    assert "2 times: its test customers_have_numbers failed: 1 rows" in third.made[DIM]["was held back"].value
+    assert "was held back" not in third.made[TARIFFS]
+    assert held(env) == {}
+
+
+def test_an_incremental_model_whose_test_fails_keeps_its_rows_and_loses_none(stall, env, tmp_path, load, published):
+    (stall / "models/marts/sales/ledger.sql").write_text(
+        "{{ config(materialized='incremental') }} select sale_id, amount from {{ ref('stg_pos__sales') }}\n"
+        "{% if is_incremental() %} where sale_id > (select coalesce(max(sale_id), 0) from {{ this }}) {% endif %}"
+    )
+    (stall / "models/ledger.yml").write_text("models: [{name: ledger, columns: [{name: amount, data_tests: [not_null]}]}]")
+    here = Environment(env.name, env.company, tmp_path, env.data)
+    component = DbtProject(project="stall")
+    definition = dbt_assets(here, component.dbt_project(here), component.manifest(here), [])
+    key = "marts/sales/ledger"
+
+    def run() -> Run:
+        selection = dg.AssetSelection.assets(STAGING, key)
+        instance = dg.DagsterInstance.ephemeral()
+        return Run(dg.materialize([definition], instance=instance, selection=selection, raise_on_error=False))
+
+    rows = "SELECT sale_id, amount FROM marts.ledger ORDER BY sale_id"
+    load(GOOD[:2])
+    assert run().success
+    load([*GOOD, (4, 9, None, True)])
+    bad = run()
+    assert (bad.success, set(bad.made), set(bad.observed)) == (False, {STAGING}, {key})
+    assert published(rows) == [(1, 10.5), (2, 4.0)]
+    load([*GOOD, (4, 9, 7.0, True), (5, 9, 1.0, True)])
+    assert run().made[key]["dagster/row_count"].value == 5
+    assert published(rows) == [(1, 10.5), (2, 4.0), (3, 1.25), (4, 7.0), (5, 1.0)]
 
 
 def test_a_warning_publishes_and_fails_nothing(load, run, published):

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from caudal.transform.manifest import Manifest, parse_manifest, published_tables
+from caudal.contracts.masking import Names
+from caudal.transform.events import check_metadata
+from caudal.transform.manifest import Manifest, hidden_in, parse_manifest, published_tables
 from caudal.transform.nodes import ManifestError, NodeColumn
+from caudal.transform.outcome import FailingRows, NodeResult
 
 
 @pytest.fixture
@@ -151,3 +154,43 @@ def test_dagster_dbt_sees_the_same_lineage(document, manifest):
     specs = dagster_dbt.build_dbt_asset_specs(manifest=document, dagster_dbt_translator=Translator())
     theirs = {tuple(spec.key.path): {tuple(dep.asset_key.path) for dep in spec.deps} for spec in specs}
     assert theirs == {node.key: set(node.deps) for node in manifest.nodes.values()}
+
+
+def test_a_column_tells_its_unit_and_how_it_is_classified(document):
+    columns = document["nodes"]["model.stall.fct_sales"]["columns"]
+    columns["amount"]["config"] = {"meta": {"unit": "EUR"}}
+    columns["customer_id"]["meta"] = {"personal": True}
+    columns["sale_id"]["config"] = {"meta": {"classification": "confidential", "personal": True}}
+    told = {c.name: (c.unit, c.classification) for c in parse_manifest(document).nodes["model.stall.fct_sales"].columns}
+    assert told == {"sale_id": ("", "confidential"), "customer_id": ("", "personal"), "amount": ("EUR", None)}
+
+
+def test_what_a_source_or_model_classifies_is_hidden_in_every_table_that_does_not_call_it_public(document):
+    document["sources"]["source.stall.pos.sales"]["columns"] = {
+        "CustomerID": {"name": "CustomerID", "config": {"meta": {"classification": "personal"}}},
+        "till": {"name": "till", "config": {"meta": {"classification": "public"}}},
+    }
+    document["nodes"]["model.stall.dim_customer"]["columns"] = {
+        "customer_id": {"name": "customer_id", "config": {"meta": {"classification": "public"}}}
+    }
+    manifest = parse_manifest(document)
+    tables = {table.relation: table for table in published_tables(manifest)}
+    assert "customer_id" in tables["marts.fct_sales"].personal
+    assert "customer_id" not in tables["marts.dim_customer"].personal
+    assert not [name for name in ("till", "amount") if name in tables["marts.fct_sales"].personal]
+
+
+def test_a_dbt_test_of_a_personal_column_hides_it_also_under_the_name_that_dbt_gives_it(document):
+    document["nodes"]["model.stall.fct_sales"]["columns"]["sale_id"]["config"] = {"meta": {"classification": "personal"}}
+    manifest = parse_manifest(document)
+    of_it = [c for c in manifest.checks.values() if c.attached_to == "model.stall.fct_sales" and c.column == "sale_id"]
+    assert of_it
+    assert all("unique_field" in hidden_in(manifest, c) and "sale_id" in hidden_in(manifest, c) for c in of_it)
+    others = [c for c in manifest.checks.values() if c.attached_to == "model.stall.fct_sales" and c.column != "sale_id"]
+    assert not [c for c in others if "unique_field" in hidden_in(manifest, c)]
+
+
+def test_failing_rows_show_of_what_is_hidden_only_the_shape():
+    done = NodeResult("t", "fail", 0.0, failing_rows=FailingRows(("name", "id", "day", "units"), (("Ana 1", "17", None, "3"),)))
+    told = check_metadata(done, Names(["NAME", "id", "day"]))["failing rows"]
+    assert [dict(row.data) for row in told.records] == [{"name": "xxx 9", "id": "***", "day": None, "units": "3"}]

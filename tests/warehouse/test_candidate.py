@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from caudal.warehouse import published
-from caudal.warehouse.candidate import KEPT_VERSIONS, open_candidate, publish_tables, published_version
+from caudal.warehouse.candidate import open_candidate, publish_tables, published_version
 
 
 def rows(env, sql):
@@ -62,13 +62,6 @@ def test_restoring_brings_back_tables_and_views_and_drops_what_never_was(env):
         candidate.publish()
     assert rows(env, "SELECT x, y FROM marts.t, marts.v") == [{"x": 1, "y": 2}]
     assert rows(env, "SELECT table_name FROM information_schema.tables WHERE table_name = 'new'") == []
-
-
-def test_the_last_versions_stay_on_disk(env):
-    for x in range(KEPT_VERSIONS + 2):
-        publish_tables(env, {"marts.t": pa.table({"x": [x]})})
-    assert len(list(env.versions.iterdir())) == KEPT_VERSIONS
-    assert published_version(env) in {v.name for v in env.versions.iterdir()}
 
 
 def test_the_raw_view_of_a_dataset_that_was_never_loaded_is_empty_and_typed(env, declare):

@@ -1,5 +1,6 @@
 """Upkeep: fewer and larger files, nothing left that nobody reads, and no reader or loader that notices."""
 
+import dataclasses
 import os
 import time
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import pytest
 from deltalake import DeltaTable
 
 from caudal.store import exclusive_lock
-from caudal.warehouse import delta, published, upkeep
+from caudal.warehouse import delta, published, upkeep, versions
 from caudal.warehouse.candidate import open_candidate
 from caudal.warehouse.engine import connect_memory
 from caudal.warehouse.parts import reject_schema
@@ -122,8 +123,9 @@ def test_a_pinned_version_stays_readable_with_its_log_until_nobody_pins_it(raw):
     assert (raw.rows(pin), raw.rows(done.after.version)) == (30, 50)
     assert published.read_arrow(raw.env, "SELECT count(item) AS n FROM raw.stall__sales").to_pylist() == [{"n": 30}]
     assert min(v for v, _ in upkeep._log_files(raw.table, upkeep._COMMIT)) == 10
-    for _ in range(3):
-        publish(raw.env, raw.dataset)
+    publish(raw.env, raw.dataset)
+    publish(raw.env, raw.dataset)
+    versions.clear(dataclasses.replace(raw.env, kept_versions=2), now=datetime.now(UTC) + timedelta(hours=1))
     done = tended(raw)
     assert done.kept == {}
     assert done.after.files_on_disk == done.after.files

@@ -9,13 +9,24 @@ from typing import Annotated
 
 import typer
 
+from caudal.cli.catalogue import catalogue
+from caudal.cli.columns import lineage, trace
 from caudal.cli.lake import Company, lake
 from caudal.environment import Environment
 from caudal.runtime.alerts.commands import alerts
+from caudal.runtime.backfills.commands import backfill
+from caudal.runtime.plan.commands import plan
+from caudal.runtime.version_commands import app as version_commands
 
 app = typer.Typer(name="caudal", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(lake, name="lake")
 app.add_typer(alerts, name="alerts")
+app.add_typer(version_commands)
+app.add_typer(backfill, name="backfill")
+app.command()(plan)
+app.command()(lineage)
+app.command()(trace)
+app.command()(catalogue)
 
 
 class OutputFormat(StrEnum):
@@ -43,15 +54,24 @@ def up(
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(help='Such as "select * from daily_sales limit 5". A single - reads it from stdin.')],
+    query: Annotated[
+        str | None,
+        typer.Argument(help='Such as "select * from daily_sales limit 5". A single - reads it from stdin; none opens a shell.'),
+    ] = None,
     output: Annotated[OutputFormat, typer.Option("--format", "-f", help="How to print the result.")] = OutputFormat.table,
     company: Company = None,
 ) -> None:
-    """Query published tables, read-only."""
+    """Query published tables, read-only. On a terminal and without a query: a shell."""
     from caudal.warehouse.published import NothingPublished
     from caudal.warehouse.query import RefusedQuery, run
+    from caudal.warehouse.shell import shell
 
+    if query is None and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise typer.BadParameter("the shell needs a terminal; give a query, or - to read it from standard input")
     try:
+        if query is None:
+            shell(Environment.current(company))
+            return
         run(Environment.current(company), sys.stdin.read() if query == "-" else query, output.value)
     except (RefusedQuery, NothingPublished) as refused:
         typer.echo(str(refused), err=True)

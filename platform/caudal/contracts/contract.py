@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from caudal.contracts.columns import Column, LogicalType
 from caudal.contracts.odcs import DataContract
 from caudal.contracts.properties import PropertyError, column_of
+from caudal.contracts.quality import rules_of
+from caudal.contracts.rules import Rule
 from caudal.declaration import Document, Place, read_yaml
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class Contract:
         drift: what to do with a column more or less: `freeze` quarantines the file; `ignore` leaves out a column that is not
             declared and fills an absent optional one with nulls; `evolve` adds it to the raw table, and does the latter.
         null_markers: texts that stand for no value in every column. (The columns' own have them too.)
+        rules: what must be true of the whole table.
 
     """
 
@@ -61,6 +64,7 @@ class Contract:
     drift: DriftPolicy = "freeze"
     tags: tuple[str, ...] = field(default=())
     null_markers: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -153,6 +157,7 @@ def read_contract(path: Path) -> Contract:
         drift=_drift(declared, document),
         tags=tuple(declared.tags or ()),
         null_markers=markers,
+        rules=rules_of(table, declared, document),
     )
 
 

@@ -82,10 +82,15 @@ class _Reader(PropertyLimits):
             renamed_from=self._texts("renamedFrom"),
             fields=fields_,
             items=items,
-            classification=declared.classification,
+            classification=declared.classification or self._personal(),
             unit=self._custom.get("unit", (None, ()))[0],
             **limits,
         )
+
+    def _personal(self) -> str | None:
+        """`personal` where the property says so by a tag, or by a custom property `personal` or `pii` that is true."""
+        tagged = {str(tag).lower() for tag in self._declared.tags or ()} & {"personal", "personal-data", "pii"}
+        return "personal" if tagged or any(self._declared.custom(name) is True for name in ("personal", "pii")) else None
 
     def _refuse_what_only_columns_have(self) -> None:
         declared = self._declared

@@ -1,6 +1,7 @@
 """Exploration as assets: thin functions around the cores of this package, and what they show on their pages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,37 +9,48 @@ import dagster as dg
 
 from caudal.environment import Environment
 from caudal.explore import markdown
+from caudal.explore.document import html_report
 from caudal.explore.drawing import shortened
+from caudal.explore.findings import TIMEOUT_S, examine
 from caudal.explore.graph import count_links, network_in_common
+from caudal.explore.marimo_notebook import run_marimo
 from caudal.explore.notebook import run_notebook
-from caudal.explore.page import table_page
+from caudal.explore.page import drift_lines, table_page
 from caudal.explore.plots import network_plot
 from caudal.explore.profile import MOST_COLUMNS_SHOWN, SUMMARY
+from caudal.explore.report import notebook_html
 from caudal.explore.scan import quoted_relation
 from caudal.precedence import precedence
-from caudal.warehouse.candidate import publish_tables
+from caudal.store import write_atomically
+from caudal.warehouse.audited import Event, audit_specs, publish_audited
+from caudal.warehouse.audits import not_null, unique
 from caudal.warehouse.published import PublishedTable, connect, read_arrow
 
 GROUP = "explore"
 MOST_IMPORTANT = 20
 #: A table on an asset's page has room for about 70 characters.
 NARROW = 20
+#: DuckDB's memory for a profile; it writes to disk what does not fit.
+MEMORY = "1500MB"
 
 
-def profile_assets(tables: Sequence[PublishedTable], env: Environment) -> dg.Definitions:
+def profile_assets(tables: Sequence[PublishedTable], env: Environment, timeout_s: float = TIMEOUT_S) -> dg.Definitions:
     """For each table an asset `profile/<domain>/<name>` below it, each a step of its own: one that fails stops no other."""
-    return dg.Definitions(assets=[profile_asset(table, env) for table in tables])
+    return dg.Definitions(assets=[profile_asset(table, env, timeout_s) for table in tables])
 
 
-def profile_asset(table: PublishedTable, env: Environment) -> dg.AssetsDefinition:
-    """The profile of one published table."""
+def profile_asset(table: PublishedTable, env: Environment, timeout_s: float = TIMEOUT_S) -> dg.AssetsDefinition:
+    """The profile of one published table, compared with the last one; its report is in the environment's reports."""
+    stage = () if table.key[0] == "marts" else (table.key[0],)
+    report = env.reports.joinpath("profiles", *stage, table.domain, f"{table.name}.html")
+    history = env.state.joinpath("profiles", *table.key[:-1], f"{table.name}.json")
 
     @dg.asset(
         op_tags=precedence("explore"),
-        key=["profile", table.domain, table.name],
+        key=["profile", *stage, table.domain, table.name],
         deps=[dg.AssetKey(table.key)],
-        description=f"What `{table.relation}` holds: counts, nulls, distinct values, quantiles, and pictures of them.\n\n"
-        f"{table.description}".strip(),
+        description=f"What `{table.relation}` holds: counts, nulls, distinct values, quantiles, and pictures of them; and what "
+        f"of it changed.\n\n{table.description}".strip(),
         group_name=GROUP,
         kinds={"duckdb", "python"},
         owners=list(table.owners),
@@ -46,15 +58,24 @@ def profile_asset(table: PublishedTable, env: Environment) -> dg.AssetsDefinitio
         metadata={"dagster/relation_identifier": table.relation},
     )
     def profile() -> dg.MaterializeResult:
+        version = env.published.resolve().parent.name
         with connect(env) as connection:
-            found, page = table_page(connection, table.relation)
+            connection.execute(f"SET memory_limit = '{MEMORY}'")
+            found = examine(connection, table.relation, table.personal, timeout_s, history, version)
+        report.parent.mkdir(parents=True, exist_ok=True)
+        with write_atomically(report) as temporary:
+            temporary.write_text(html_report(found, table.description, f"{datetime.now(UTC):%Y-%m-%d %H:%M}"), encoding="utf-8")
+        measured = found.profile
         return dg.MaterializeResult(
             metadata={
-                "dagster/row_count": found.rows,
-                "profile": dg.MetadataValue.md(page),
-                "columns": _table([_excerpt(line) for line in found.summary()[:MOST_COLUMNS_SHOWN]]),
-                "empty cells": round(found.null_share, 6),
-                "figures": dg.MetadataValue.json(found.to_dict()),
+                "drift": len(found.drift),
+                **({"differences": _table([_differing(line) for line in drift_lines(found.drift)])} if found.drift else {}),
+                "dagster/row_count": measured.rows,
+                "profile": dg.MetadataValue.md(table_page(found, str(report))),
+                "columns": _table([_excerpt(line) for line in measured.summary()[:MOST_COLUMNS_SHOWN]]),
+                "empty cells": round(measured.null_share, 6),
+                "report": dg.MetadataValue.path(str(report)),
+                "figures": dg.MetadataValue.json(measured.to_dict()),
             }
         )
 
@@ -64,7 +85,8 @@ def profile_asset(table: PublishedTable, env: Environment) -> dg.AssetsDefinitio
 def notebook_asset(
     spec: dg.AssetSpec, source: Path, env: Environment, parameters: Mapping[str, Any], timeout_s: float
 ) -> dg.AssetsDefinition:
-    """A notebook that is executed, and kept in the environment's reports."""
+    """A notebook, Jupyter's or marimo's, that is executed, and kept in the environment's reports."""
+    execute = run_marimo if source.suffix == ".py" else run_notebook
     target = env.reports / "notebooks" / spec.key.path[1] / f"{spec.key.path[-1]}.ipynb"
     variables = {
         "CAUDAL_ENV": env.name,
@@ -75,11 +97,18 @@ def notebook_asset(
 
     @dg.multi_asset(name="__".join(spec.key.path), specs=[spec], op_tags=precedence("explore"))
     def notebook() -> dg.MaterializeResult:
-        run = run_notebook(source, target, parameters, variables, timeout_s)
+        import nbformat
+
+        run = execute(source, target, parameters, variables, timeout_s)
+        document = target.with_suffix(".html")
+        with write_atomically(document) as temporary:
+            read = nbformat.read(run.path, as_version=4)
+            temporary.write_text(notebook_html(read, spec.key.to_user_string()), encoding="utf-8")
         return dg.MaterializeResult(
             metadata={
                 "report": dg.MetadataValue.md(run.report),
                 "executed notebook": dg.MetadataValue.notebook(str(run.path)),
+                "document": dg.MetadataValue.path(str(document)),
                 "cells": run.cells,
                 "seconds": run.seconds,
             }
@@ -92,11 +121,17 @@ def network_asset(
     spec: dg.AssetSpec, table: str, node: str, common: str, relation: str, env: Environment
 ) -> dg.AssetsDefinition:
     """The measures of a network, published as the table `relation`."""
+    audits = [unique(relation, node), not_null(relation, node, "degree", "pagerank", "betweenness")]
 
-    @dg.multi_asset(name="__".join(spec.key.path), specs=[spec], op_tags=precedence("explore"))
-    def network() -> dg.MaterializeResult:
+    @dg.multi_asset(
+        name="__".join(spec.key.path),
+        specs=[spec],
+        op_tags=precedence("explore"),
+        check_specs=audit_specs(spec.key, audits),
+    )
+    def network(context: dg.AssetExecutionContext) -> Iterator[Event | dg.MaterializeResult]:
         measured = network_in_common(read_arrow(env, f"SELECT * FROM {quoted_relation(table)}"), node, common)
-        version = publish_tables(env, {relation: measured})
+        published = yield from publish_audited(context, env, spec.key, {relation: measured}, audits)
         top = measured.slice(0, MOST_IMPORTANT).to_pylist()
         shown: dict[str, dg.MetadataValue[Any]] = {}
         if top:
@@ -104,14 +139,16 @@ def network_asset(
                 [{name: f"{v:.4f}" if isinstance(v, float) else str(v) for name, v in row.items()} for row in top]
             )
             shown["importance"] = dg.MetadataValue.md(markdown.image(network_plot(measured, node), relation))
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
+            asset_key=spec.key,
             metadata={
                 "dagster/row_count": measured.num_rows,
                 "dagster/column_schema": _with_types(spec.metadata["dagster/column_schema"], env, relation),
+                "dagster/column_lineage": spec.metadata["dagster/column_lineage"],
                 "links": count_links(measured),
                 **shown,
-                "published version": version,
-            }
+                **published,
+            },
         )
 
     return network
@@ -121,6 +158,11 @@ def _excerpt(line: Sequence[str]) -> dict[str, str]:
     """As much of a summary's line as fits on an asset's page."""
     fields = dict(zip(SUMMARY, line, strict=True))
     return {name: shortened(fields[name], NARROW) for name in ("column", "null", "distinct", "minimum", "maximum")}
+
+
+def _differing(line: Sequence[str]) -> dict[str, str]:
+    """As much of a difference as fits on an asset's page."""
+    return {name: shortened(cell, NARROW + 8) for name, cell in zip(("column", "drift", "before", "now"), line, strict=True)}
 
 
 def _table(rows: Sequence[Mapping[str, str]]) -> dg.TableMetadataValue:

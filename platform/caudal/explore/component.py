@@ -2,15 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import dagster as dg
 
+from caudal.contracts.masking import is_masked
 from caudal.environment import Environment
 from caudal.explore.assets import GROUP, network_asset, notebook_asset, profile_assets
+from caudal.explore.findings import TIMEOUT_S
+from caudal.lake.component import declared_datasets
+from caudal.lake.dataset import Dataset
 from caudal.transform.component import DbtProject
+from caudal.warehouse.published import PublishedTable
 
 ResolvedPath = Annotated[
     Path, dg.Resolver(lambda context, value: context.resolve_source_relative_path(value), model_field_type=str)
@@ -24,29 +29,60 @@ class Profiles(dg.Component, dg.Model, dg.Resolvable):
 
     Attributes:
         stage: the first part of the tables' asset keys.
+        raw: profile the raw tables too, as `profile/raw/<source>/<dataset>`.
+        also: other published tables, their asset keys and `schema.table`, such as
+            `{explore/marketing/household_network: explore.household_network}`: `profile/explore/marketing/household_network`.
+        owners: of the profiles of `raw` and `also`; a mart's profile belongs to who owns the mart.
+        timeout_s: for one table. What can be left out is, when time runs out, and the page says so.
 
     """
 
     stage: str = "marts"
+    raw: bool = False
+    also: Mapping[str, str] = {}
+    owners: Sequence[str] = ()
+    timeout_s: float = TIMEOUT_S
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         env = Environment.of_module(context.defs_module_name)
         projects = context.component_tree.get_all_components(DbtProject)
-        tables = [table for project in projects for table in project.published_tables(env)]
-        return profile_assets([table for table in tables if table.key[0] == self.stage], env)
+        datasets = declared_datasets(context.component_tree)
+        tables = [table for project in projects for table in project.published_tables(env, datasets)]
+        chosen = [table for table in tables if table.key[0] == self.stage]
+        owners, anywhere = tuple(self.owners), frozenset(name for dataset in datasets for name in _hidden(dataset))
+        if self.raw:
+            chosen += [_raw_table(dataset, owners) for dataset in datasets]
+        chosen += [
+            PublishedTable(tuple(key.split("/")), relation, owners=owners, personal=anywhere)
+            for key, relation in self.also.items()
+        ]
+        return profile_assets(chosen, env, self.timeout_s)
+
+
+def _raw_table(dataset: Dataset, owners: tuple[str, ...]) -> PublishedTable:
+    relation = f"raw.{dataset.source}__{dataset.name}"
+    key = ("raw", dataset.source, dataset.name)
+    return PublishedTable(key, relation, owners=owners, personal=frozenset(_hidden(dataset)))
+
+
+def _hidden(dataset: Dataset) -> Iterator[str]:
+    """Its columns whose values are masked, as declared and in small letters."""
+    for column in dataset.contract.columns:
+        if is_masked(column.classification):
+            yield from (column.name, column.name.lower())
 
 
 class Notebook(dg.Component, dg.Model, dg.Resolvable):
     """An analyst's notebook as the asset `notebook/<domain>/<name>`: executed anew when what it reads has changed.
 
     It runs in a process of its own with the company's environment, so that `caudal.warehouse.published` reads what is
-    published. Its texts, values and images are shown on the asset's page.
+    published. Its texts, values and images are shown on the asset's page and kept as `.ipynb` and `.html` in the reports.
 
     Attributes:
-        path: the `.ipynb`, relative to the file that declares it.
+        path: the `.ipynb`, or the marimo notebook `.py`, relative to the file that declares it.
         name: of the asset; the file's name without its ending if left out.
         deps: keys of the assets that it reads, such as `marts/sales/fct_baskets`.
-        parameters: what replaces the values of the cell tagged `parameters`.
+        parameters: what replaces the values of the cell tagged `parameters` (of marimo: the one so named).
         timeout_s: for the whole notebook.
 
     """
@@ -78,7 +114,7 @@ class Notebook(dg.Component, dg.Model, dg.Resolvable):
             deps=[dg.AssetKey.from_user_string(key) for key in self.deps],
             description=self.description,
             group_name=GROUP,
-            kinds={"jupyter", "python"},
+            kinds={"marimo" if self.path.suffix == ".py" else "jupyter", "python"},
             owners=list(self.owners),
             tags={"domain": self.domain},
             code_version=version.hexdigest()[:12],
@@ -122,14 +158,22 @@ class Network(dg.Component, dg.Model, dg.Resolvable):
                 dg.TableColumn("betweenness", "double", "The share of shortest paths between two others that lead through it."),
             ]
         )
+        source = dg.AssetKey.from_user_string(self.asset)
+        made_of = [dg.TableColumnDep(source, self.node), dg.TableColumnDep(source, self.link)]
+        measures = ("degree", "pagerank", "betweenness")
+        lineage = dg.TableColumnLineage({self.node: made_of[:1], **dict.fromkeys(measures, made_of)})
         spec = dg.AssetSpec(
             ["explore", self.domain, self.name],
-            deps=[dg.AssetKey.from_user_string(self.asset)],
+            deps=[source],
             description=self.description,
             group_name=GROUP,
             kinds={"python", "duckdb"},
             owners=list(self.owners),
             tags={"domain": self.domain},
-            metadata={"dagster/relation_identifier": relation, "dagster/column_schema": schema},
+            metadata={
+                "dagster/relation_identifier": relation,
+                "dagster/column_schema": schema,
+                "dagster/column_lineage": lineage,
+            },
         )
         return dg.Definitions(assets=[network_asset(spec, self.table, self.node, self.link, relation, env)])

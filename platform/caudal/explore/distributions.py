@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from caudal.explore.profile import TOP_VALUES
 from caudal.explore.scan import ZONED, finite, quoted, quoted_relation
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def main_columns(profile: TableProfile, limit: int = 9) -> list[ColumnProfile]:
     time = main_time(profile)
 
     def worth_it(c: ColumnProfile) -> bool:
-        if c.distinct < 2 or _IDENTIFIES.search(c.name):
+        if c.masked or c.distinct < 2 or _IDENTIFIES.search(c.name):
             return False
         if c.kind in ("text", "boolean"):
             return bool(c.top) and c.filled >= FEWEST_REPEATS * c.distinct
@@ -100,7 +101,8 @@ def main_columns(profile: TableProfile, limit: int = 9) -> list[ColumnProfile]:
 def distribution(connection: duckdb.DuckDBPyConnection, relation: str, column: ColumnProfile) -> Categories | Histogram | None:
     """The distribution of one column that was profiled, or None if its values cannot be put on an axis."""
     if column.kind in ("text", "boolean"):
-        return Categories(column, column.top, column.filled - sum(rows for _, rows in column.top))
+        shown = column.top[:TOP_VALUES]
+        return Categories(column, shown, column.filled - sum(rows for _, rows in shown))
     source, where = quoted_relation(relation), finite(column.name, column.type)
     value = f"epoch({quoted(column.name)})" if column.kind == "time" else f"{quoted(column.name)}::DOUBLE"
     same = bool(column.quantiles) and column.quantiles[0] == column.quantiles[-1]
@@ -134,7 +136,9 @@ def distribution(connection: duckdb.DuckDBPyConnection, relation: str, column: C
 
 def main_time(profile: TableProfile) -> ColumnProfile | None:
     """The date or timestamp by which rows are counted over time: the fullest, and of these the first."""
-    candidates = [c for c in profile.columns if c.type in _DATED and c.distinct > 1 and not c.name.startswith("_")]
+    candidates = [
+        c for c in profile.columns if c.type in _DATED and c.distinct > 1 and not (c.masked or c.name.startswith("_"))
+    ]
     return min(candidates, key=lambda c: c.nulls, default=None)
 
 
@@ -145,7 +149,7 @@ def main_measure(profile: TableProfile) -> ColumnProfile | None:
         for c in profile.columns
         if c.type.startswith(("DECIMAL", "DOUBLE", "FLOAT"))
         and c.distinct > 1
-        and not c.non_finite
+        and not (c.non_finite or c.masked)
         and not _IDENTIFIES.search(c.name)
         and not _DOES_NOT_ADD_UP.search(c.name)
     ]
@@ -153,10 +157,15 @@ def main_measure(profile: TableProfile) -> ColumnProfile | None:
 
 
 def time_series(
-    connection: duckdb.DuckDBPyConnection, relation: str, profile: TableProfile, measure: str | None = None
+    connection: duckdb.DuckDBPyConnection,
+    relation: str,
+    profile: TableProfile,
+    measure: str | None = None,
+    sample: str | None = None,
 ) -> TimeSeries | None:
     """Rows and the main measure (or `measure`) by day, or by the shortest unit that keeps the picture readable.
 
+    All rows are counted; the ordinary range of the times may be that of a `sample`.
     None for a table without a date or timestamp that varies.
     """
     column = main_time(profile)
@@ -168,7 +177,8 @@ def time_series(
         time = f"timezone('UTC', {time})"
     days = f"datediff('day', DATE '1970-01-01', ({time})::DATE)"
     where = f"{finite(column.name, column.type)} AND ({time})::DATE BETWEEN DATE '0001-01-01' AND DATE '9999-12-01'"
-    span = connection.execute(f"SELECT {_span(days)} FROM {source} WHERE {where}").fetchone()
+    ranged = quoted_relation(sample) if sample else source
+    span = connection.execute(f"SELECT {_span(days)} FROM {ranged} WHERE {where}").fetchone()
     if span is None or span[0] is None:
         return None
     low, high = (dt.date(1970, 1, 1) + dt.timedelta(days=int(d)) for d in _ordinary_range(*span[0]))

@@ -15,7 +15,7 @@ from caudal.explore.report import notebook_report
 from caudal.store import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from jupyter_client.manager import AsyncKernelManager
     from nbformat import NotebookNode
@@ -85,9 +85,9 @@ def run_notebook(
     try:
         cells = _execute(notebook, source.name, injected_at, dict(variables or {}), timeout_s)
     except NotebookFailed as failure:
-        _write(notebook, failed)
+        write_notebook(notebook, failed)
         raise NotebookFailed(f"{failure}\nWhat was executed is in {failed}") from None
-    _write(notebook, target)
+    write_notebook(notebook, target)
     failed.unlink(missing_ok=True)
     return NotebookRun(target, notebook_report(notebook), cells, round(time.monotonic() - began, 3))
 
@@ -117,30 +117,43 @@ def _inject(notebook: NotebookNode, parameters: dict[str, Any], source: Path) ->
         raise UnreadableNotebook(
             f"{source}: is given {', '.join(parameters)} but has no cell tagged `{PARAMETERS}`; tag the one that assigns them"
         )
-    known = _assigned(notebook.cells[places[0]].source, source)
+    check_parameters(parameters, _assigned(notebook.cells[places[0]].source, source), source)
+    lines = (f"{name} = {value!r}" for name, value in parameters.items())
+    notebook.cells.insert(places[0] + 1, new_code_cell("\n".join(lines), metadata={"tags": [INJECTED]}))
+    return places[0] + 1
+
+
+def check_parameters(parameters: Mapping[str, Any], known: Sequence[str], source: Path) -> None:
+    """Refuse what the parameters' cell does not assign, and what cannot be written as code.
+
+    Raises:
+        UnreadableNotebook: with the parameter.
+
+    """
     for name, value in parameters.items():
         if name not in known:
             raise UnreadableNotebook(
-                f"{source}: no parameter `{name}`; its cell tagged `{PARAMETERS}` assigns {', '.join(known) or 'nothing'}"
+                f"{source}: no parameter `{name}`; its cell `{PARAMETERS}` assigns {', '.join(known) or 'nothing'}"
             )
         if not _is_literal(value):
             raise UnreadableNotebook(
                 f"{source}: parameter `{name}` is {value!r}; expected text, a number, true, false, null, or a list or mapping "
                 "of them (quote a date)"
             )
-    lines = (f"{name} = {value!r}" for name, value in parameters.items())
-    notebook.cells.insert(places[0] + 1, new_code_cell("\n".join(lines), metadata={"tags": [INJECTED]}))
-    return places[0] + 1
+
+
+def assigned_names(statements: Sequence[ast.stmt]) -> list[str]:
+    """The names that they assign."""
+    targets = [t for s in statements if isinstance(s, ast.Assign) for t in s.targets]
+    targets += [s.target for s in statements if isinstance(s, ast.AnnAssign)]
+    return [t.id for t in targets if isinstance(t, ast.Name)]
 
 
 def _assigned(code: str, source: Path) -> list[str]:
     try:
-        statements = ast.parse(code).body
+        return assigned_names(ast.parse(code).body)
     except SyntaxError as bad:
         raise UnreadableNotebook(f"{source}: the cell tagged `{PARAMETERS}` is not Python: {bad}") from bad
-    targets = [t for s in statements if isinstance(s, ast.Assign) for t in s.targets]
-    targets += [s.target for s in statements if isinstance(s, ast.AnnAssign)]
-    return [t.id for t in targets if isinstance(t, ast.Name)]
 
 
 def _is_literal(value: Any) -> bool:
@@ -221,7 +234,8 @@ def _traceback(cell: NotebookNode) -> str:
     return "\n".join(lines[-TRACEBACK_LINES:])
 
 
-def _write(notebook: NotebookNode, path: Path) -> None:
+def write_notebook(notebook: NotebookNode, path: Path) -> None:
+    """Write it whole or not at all."""
     import nbformat
 
     with write_atomically(path) as temporary:

@@ -17,6 +17,8 @@ LONGEST_TEXT = 200
 LONGEST_SHOWN = 40
 #: A page shows at most this many columns; `to_dict` has them all.
 MOST_COLUMNS_SHOWN = 150
+#: Of a column's most frequent values, so many are kept to be compared with, and so many shown.
+TOP_KEPT, TOP_VALUES = 50, 8
 
 #: The fields of a summary, and the side that they are aligned to.
 SUMMARY: dict[str, markdown.Side] = {
@@ -48,8 +50,13 @@ class ColumnProfile:
         quantiles: at `QUANTILES`, of numbers and times only: the smallest value of the column that at least this
             share of its values does not exceed.
         mean, std: of numbers only, in double precision; `std` is the sample's, and None if it is beyond doubles.
-        top: the most frequent values and their rows, of texts and booleans in which a value repeats.
+        top: the most frequent values and their rows, of texts and booleans in which a value repeats: at most `TOP_KEPT`, of
+            which `TOP_VALUES` are shown.
+        top_estimated: the rows of `top` are those of a sample, put on the scale of the table.
         non_finite: rows with NaN or an infinity.
+        lengths: of texts: the least, the greatest and the mean number of characters.
+        patterns: of texts: the most frequent shapes and their share: `x` for letters, `9` for each digit.
+        masked: the column is classified: none of its values is here, and nothing from which one can be told.
 
     """
 
@@ -65,7 +72,11 @@ class ColumnProfile:
     mean: float | None = None
     std: float | None = None
     top: tuple[tuple[str, int], ...] = ()
+    top_estimated: bool = False
     non_finite: int = 0
+    lengths: tuple[int, int, float] | None = None
+    patterns: tuple[tuple[str, float], ...] = ()
+    masked: bool = False
 
     @property
     def filled(self) -> int:
@@ -82,6 +93,14 @@ class ColumnProfile:
         """Whether no value repeats."""
         return self.distinct == self.filled > 0
 
+    @property
+    def remark(self) -> str:
+        """What deserves a word: that it is empty, constant, or masked."""
+        if self.rows and not self.filled:
+            return "empty"
+        said = ["constant"] if self.distinct == 1 and self.rows > 1 and not self.nulls else []
+        return ", ".join([*said, *(["values masked"] if self.masked else [])])
+
 
 @dataclass(frozen=True)
 class TableProfile:
@@ -89,7 +108,8 @@ class TableProfile:
 
     Attributes:
         relation: `schema.name`.
-        approximate: whether distinct counts and quantiles are estimates.
+        approximate: whether distinct counts are estimates, and quantiles those of a sample.
+        sampled: rows of that sample, 0 if there was none.
 
     """
 
@@ -97,6 +117,18 @@ class TableProfile:
     rows: int
     columns: tuple[ColumnProfile, ...]
     approximate: bool = False
+    sampled: int = 0
+
+    @property
+    def method(self) -> str:
+        """How the figures were come by, in a sentence."""
+        if not self.approximate:
+            return "Every figure is exact, of all rows."
+        return (
+            "Rows, nulls, minima, maxima, means, deviations, lengths and days are exact, of all rows; distinct counts are "
+            "estimates (HyperLogLog) of all rows; quantiles, histograms, correlations and rare values are those of a sample of "
+            f"{self.sampled:,} rows ({markdown.share(self.sampled, self.rows)}), each row drawn with the same chance."
+        )
 
     @property
     def null_share(self) -> float:
@@ -113,10 +145,10 @@ class TableProfile:
                 c.type.lower(),
                 markdown.share(c.nulls, c.rows),
                 "unique" if c.unique and not self.approximate else f"{about}{c.distinct:,}",
-                _plain(c.minimum),
-                _plain(c.quantiles[len(QUANTILES) // 2] if c.quantiles else None),
-                _plain(c.maximum),
-                ", ".join(f"{_plain(value)} ({markdown.share(n, c.filled)})" for value, n in c.top[:3]),
+                plain(c.minimum),
+                plain(c.quantiles[len(QUANTILES) // 2] if c.quantiles else None),
+                plain(c.maximum),
+                ", ".join(f"{plain(value)} ({markdown.share(n, c.filled)})" for value, n in c.top[:3]) or c.remark,
             )
             for c in self.columns
         ]
@@ -128,7 +160,7 @@ class TableProfile:
         left_out = f", {more:,} of which are not shown" if more > 0 else ""
         return "\n\n".join(
             (
-                f"**{self.rows:,} rows, {len(self.columns):,} columns**{left_out}",
+                f"**{self.rows:,} rows, {len(self.columns):,} columns**{left_out}. {self.method}",
                 markdown.table(tuple(SUMMARY), lines, tuple(SUMMARY.values())),
                 self.quantiles_to_markdown(),
             )
@@ -142,7 +174,7 @@ class TableProfile:
         lines = [
             (
                 markdown.text(c.name),
-                *(markdown.text(_plain(value)) for value in c.quantiles),
+                *(markdown.text(plain(value)) for value in c.quantiles),
                 markdown.measure(c.mean),
                 markdown.measure(c.std),
             )
@@ -150,7 +182,7 @@ class TableProfile:
         ]
         names = ("median" if q == 0.5 else f"{q:.0%}" for q in QUANTILES)
         header = ("column", *names, "mean", "std. dev.")
-        kind = "Estimated" if self.approximate else "Exact"
+        kind = "Estimated (of a sample)" if self.approximate else "Exact"
         left_out = [
             f"Left out of {markdown.text(c.name)}: {c.non_finite:,} NaN or infinite." for c in self.columns if c.non_finite
         ]
@@ -163,6 +195,7 @@ class TableProfile:
             "relation": self.relation,
             "rows": self.rows,
             "approximate": self.approximate,
+            "sampled_rows": self.sampled,
             "columns": [
                 {
                     "name": c.name,
@@ -175,8 +208,11 @@ class TableProfile:
                     "quantiles": {f"{q:g}": _jsonable(v) for q, v in zip(QUANTILES, c.quantiles, strict=False)},
                     "mean": _jsonable(c.mean),
                     "std": _jsonable(c.std),
-                    "top": [{"value": value, "rows": rows} for value, rows in c.top],
+                    "top": [{"value": value, "rows": rows} for value, rows in c.top[:TOP_VALUES]],
                     "non_finite": c.non_finite,
+                    "lengths": list(c.lengths) if c.lengths else None,
+                    "patterns": dict(c.patterns),
+                    "masked": c.masked,
                 }
                 for c in self.columns
             ],
@@ -187,7 +223,8 @@ class TableProfile:
         return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
 
 
-def _plain(value: Value | None) -> str:
+def plain(value: Value | None) -> str:
+    """A value on a page: at most `LONGEST_SHOWN` characters."""
     if value is None:
         return ""
     text = str(value)

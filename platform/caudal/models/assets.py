@@ -23,8 +23,11 @@ from caudal.models.lifecycle import (
 )
 from caudal.models.panel import HistoryTooShort, NoHistory
 from caudal.precedence import precedence
+from caudal.warehouse.audited import Event, audit_specs, publish_audited
+from caudal.warehouse.audits import holds, not_empty, not_null, unique
 from caudal.warehouse.published import NothingPublished
 
+LINEAGE = "dagster/column_lineage"
 GATE = "better_than_champion_and_baseline"
 
 
@@ -38,21 +41,32 @@ def evaluation_asset(
         description=f"WAPE at least {declared.margin:.0%} below last week repeated, and not above the champion's.",
     )
 
-    @dg.multi_asset(name=f"evaluate_{declared.name}", specs=[spec], op_tags=precedence("models"), check_specs=[gate])
-    def evaluated() -> Iterator[dg.MaterializeResult]:
-        from caudal.warehouse.candidate import publish_tables
+    relation = f"evaluation.{declared.name}"
+    audits = [
+        not_empty(relation),
+        unique(relation, "window", "date", "series", "method"),
+        not_null(relation, "series", "date", "forecast"),
+    ]
 
+    @dg.multi_asset(
+        name=f"evaluate_{declared.name}",
+        specs=[spec],
+        op_tags=precedence("models"),
+        check_specs=[gate, *audit_specs(spec.key, audits)],
+    )
+    def evaluated(context: dg.AssetExecutionContext) -> Iterator[Event | dg.MaterializeResult]:
         with _explained():
             history = read_history(env, table)
             done = evaluate(env, declared, history.panel)
         rows = done.backtest.to_arrow()
-        version = publish_tables(env, {f"evaluation.{declared.name}": rows})
+        published = yield from publish_audited(context, env, spec.key, {relation: rows}, audits)
         yield dg.MaterializeResult(
             asset_key=spec.key,
             metadata={
                 **_evaluation_metadata(declared, history, done, unit),
+                LINEAGE: spec.metadata[LINEAGE],
                 "dagster/row_count": rows.num_rows,
-                "published version": version,
+                **published,
             },
             check_results=[_gate_result(done)],
         )
@@ -88,26 +102,41 @@ def predictions_asset(
     env: Environment, spec: dg.AssetSpec, declared: ForecastDeclaration, table: HistoryTable
 ) -> dg.AssetsDefinition:
     """The champion's forecasts, published."""
+    relation = f"predictions.{declared.name}"
+    audits = [
+        unique(relation, "series", "date"),
+        not_null(relation, "series", "date", "value"),
+        holds(
+            relation,
+            "value_within_bounds",
+            "value BETWEEN least(lower, upper) AND greatest(lower, upper)",
+            "No forecast lies outside of its own bounds.",
+        ),
+    ]
 
-    @dg.multi_asset(name=f"predict_{declared.name}", specs=[spec], op_tags=precedence("models"))
-    def predicted() -> Iterator[dg.MaterializeResult]:
-        from caudal.warehouse.candidate import publish_tables
-
+    @dg.multi_asset(
+        name=f"predict_{declared.name}",
+        specs=[spec],
+        op_tags=precedence("models"),
+        check_specs=audit_specs(spec.key, audits),
+    )
+    def predicted(context: dg.AssetExecutionContext) -> Iterator[Event | dg.MaterializeResult]:
         with _explained():
             history = read_history(env, table)
             rows = predict(env, declared, history.panel)
-        version = publish_tables(env, {f"predictions.{declared.name}": rows})
+        published = yield from publish_audited(context, env, spec.key, {relation: rows}, audits)
         days = rows["date"].to_pylist()
         yield dg.MaterializeResult(
             asset_key=spec.key,
             metadata={
+                LINEAGE: spec.metadata[LINEAGE],
                 "dagster/row_count": rows.num_rows,
                 "model version": ", ".join(sorted(set(rows["model_version"].to_pylist()))),
                 "series": len(set(rows["series"].to_pylist())),
                 "days": f"{min(days)} to {max(days)}" if days else "none",
                 "sum of forecasts": round(sum(rows["value"].to_pylist()), 2),
                 "left out": _left_out(history),
-                "published version": version,
+                **published,
             },
         )
 

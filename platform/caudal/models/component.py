@@ -144,6 +144,15 @@ class Forecast(dg.Component, dg.Model, dg.Resolvable):
             {
                 "dagster/relation_identifier": f"evaluation.{self.name}",
                 "dagster/column_schema": EVALUATION_SCHEMA,
+                "dagster/column_lineage": _lineage(
+                    source,
+                    {
+                        **dict.fromkeys(("window", "origin", "date", "step_days"), (self.time,)),
+                        "series": (self.series,),
+                        "actual": (self.value,),
+                        "forecast": (self.time, self.series, self.value),
+                    },
+                ),
             },
             code_version=hashlib.sha256(repr((declared, table)).encode()).hexdigest()[:12],
         )
@@ -162,6 +171,14 @@ class Forecast(dg.Component, dg.Model, dg.Resolvable):
             {
                 "dagster/relation_identifier": f"predictions.{self.name}",
                 "dagster/column_schema": PREDICTIONS_SCHEMA,
+                "dagster/column_lineage": _lineage(
+                    source,
+                    {
+                        "date": (self.time,),
+                        "series": (self.series,),
+                        **dict.fromkeys(("value", "lower", "upper"), (self.time, self.series, self.value)),
+                    },
+                ),
             },
         )
         return dg.Definitions(
@@ -193,3 +210,8 @@ class Forecast(dg.Component, dg.Model, dg.Resolvable):
             metadata=metadata,
             code_version=code_version,
         )
+
+
+def _lineage(source: dg.AssetKey, columns: Mapping[str, Sequence[str]]) -> dg.TableColumnLineage:
+    """Each column, and the columns of the history that it is computed from."""
+    return dg.TableColumnLineage({name: [dg.TableColumnDep(source, c) for c in made_of] for name, made_of in columns.items()})

@@ -5,21 +5,30 @@ A company is a package with a `defs` folder of YAML, contracts and Python. Its `
 """
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
+from caudal.contracts.rules import Rule
 from caudal.environment import Environment
 from caudal.lake.component import declared_datasets, lake_key
 from caudal.lake.dataset import Dataset
 from caudal.lake.sensor import lake_sensor
 from caudal.runtime.alerts.component import declared_alerts, settings_of
 from caudal.runtime.alerts.sensor import alerts_sensor
+from caudal.runtime.freshness import with_freshness
 from caudal.runtime.guarded import guard
 from caudal.runtime.housekeeping import declared_housekeeping, housekeeping_definitions
 from caudal.runtime.policy import refresh_policy
 from caudal.runtime.upkeep import declared_upkeep, upkeep_definitions
 from caudal.warehouse.component import raw_asset, raw_key, rejects_key
+from caudal.warehouse.quality.component import (
+    Key,
+    datasets_with_rules,
+    declared_freshness,
+    declared_rules,
+    published_checks,
+)
 
 #: How long the lake sensor holds a tick when nothing is new.
 HOLD_S = 20.0
@@ -35,7 +44,7 @@ def code_location(company: str) -> dg.Definitions:
     env = Environment.current(company)
     tree = component_tree(env)
     declared = tree.build_defs(tree.defs_module_path)
-    datasets = declared_datasets(tree)
+    datasets, rules = datasets_with_rules(tree), declared_rules(tree)
     merged = dg.Definitions.merge(
         _automated(declared, datasets),
         _lake_and_warehouse(env, declared, datasets),
@@ -45,7 +54,15 @@ def code_location(company: str) -> dg.Definitions:
             sensors=[alerts_sensor(env, datasets, settings_of(tree, env), running=declared_alerts(tree) is not None)]
         ),
     )
-    return guard(merged)
+    checked = dg.Definitions.merge(merged, _rules_of_the_published(env, merged, rules)) if rules else merged
+    return guard(with_freshness(checked, declared_freshness(tree)))
+
+
+def _rules_of_the_published(env: Environment, merged: dg.Definitions, rules: Mapping[Key, Sequence[Rule]]) -> dg.Definitions:
+    graph = merged.resolve_asset_graph()
+    return dg.Definitions(
+        asset_checks=published_checks(env, rules, graph.asset_check_keys, graph.get_all_asset_keys()),
+    )
 
 
 def component_tree(env: Environment) -> dg.ComponentTree:

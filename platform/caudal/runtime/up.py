@@ -186,6 +186,7 @@ class _Session:
             self._say(f"Code location {name} cannot be loaded, and nothing of it can be done: {problem}", "bold red")
         if not broken:
             self._say(f"Ready after {time.time() - self.started_s:.1f} s")
+            self._record_deployed(supervisor)
         self._say_addresses()
         return not broken
 
@@ -227,6 +228,12 @@ class _Session:
                     supervisor.restart(services.code_server(self.env, location).name)
                     self._say(f"Definitions of {location.name} have changed; loading them again")
                 stale.clear()
+                self._record_deployed(supervisor)
+
+    def _record_deployed(self, supervisor: Supervisor) -> None:
+        """Have it written down what is deployed, for `caudal plan`. What cannot be loaded leaves the record of before."""
+        companies = [location.module.partition(".")[0] for location in self.locations]
+        supervisor.run(Service("deployed", (sys.executable, "-m", "caudal.runtime.plan.deployed", *companies)))
 
     def _watch(self, location: services.CodeLocation) -> changes.Watch:
         package = changes.package_folder(location.module)

@@ -11,4 +11,5 @@ warehouse and never runs a model.
 | `answers` | the shapes of what the API answers |
 | `api` | the HTTP API, `python -m caudal.serving.api` |
 | `component` | YAML to the asset that publishes |
+| `catalogue` | every published table for analysts, as pages |
 """

@@ -23,6 +23,7 @@ from caudal.serving.answers import (
     TableAnswer,
     TablesAnswer,
 )
+from caudal.serving.catalogue.routes import add_catalogue
 from caudal.serving.reader import NothingOnline, OnlineReader, OpenVersion
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def create_app(env: Environment) -> "FastAPI":
         return JSONResponse(Problem(detail=problem.detail, closest=problem.closest).model_dump(), 404)
 
     _add_routes(app, env, reader)
+    add_catalogue(app, env)
     app.openapi = lambda: _with_examples(app, reader)
     return app
 

@@ -3,7 +3,7 @@
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 import dagster as dg
@@ -11,16 +11,24 @@ import dagster as dg
 from caudal.environment import Environment
 from caudal.lake.dataset import Dataset
 from caudal.precedence import precedence
+from caudal.transform.blame import blame
 from caudal.transform.build import build
 from caudal.transform.checks import Check
-from caudal.transform.events import check_metadata, node_metadata, table_schema
-from caudal.transform.manifest import Manifest
+from caudal.transform.columns.project import COLUMNS
+from caudal.transform.columns.stored import Stored
+from caudal.transform.events import check_metadata, column_lineage, node_metadata, table_schema
+from caudal.transform.manifest import Manifest, hidden_in
 from caudal.transform.nodes import Node
 from caudal.transform.outcome import BuildResult, NodeResult
 from caudal.transform.project import Project
+from caudal.transform.rules import build_with_rules
 from caudal.transform.selection import what_to_run
+from caudal.transform.settling import settle
+from caudal.warehouse.audited import observation
 from caudal.warehouse.candidate import open_candidate
 from caudal.warehouse.engine import verified_extensions
+from caudal.warehouse.held_back import hold, let_go
+from caudal.warehouse.versions import Cause
 
 _LOGGER = logging.getLogger(__name__)
 _NOT_IN_A_TAG = re.compile(r"[^A-Za-z0-9_.-]")
@@ -29,7 +37,7 @@ _LONGEST_TAG = 63
 #: An event costs Dagster milliseconds. What a model took is in its metadata, and every model is in dbt's own log.
 _WORTH_TELLING_S = 1.0
 
-Event = dg.MaterializeResult | dg.AssetCheckResult | dg.AssetCheckEvaluation
+Event = dg.AssetObservation | dg.MaterializeResult | dg.AssetCheckResult | dg.AssetCheckEvaluation
 
 
 def dbt_assets(env: Environment, project: Project, manifest: Manifest, datasets: Sequence[Dataset]) -> dg.AssetsDefinition:
@@ -55,18 +63,26 @@ def dbt_assets(env: Environment, project: Project, manifest: Manifest, datasets:
         asked = [manifest.check_of[tuple(k.asset_key.path), k.name].unique_id for k in context.selected_asset_check_keys]
         checks = what_to_run(manifest, nodes, asked)
         version = None
+        cause = Cause(by=f"dbt_{manifest.project}", run_id=context.run_id)
         with open_candidate(env, datasets) as candidate:
-            result = build(
-                replace(project, trusted_extensions=verified_extensions(env)),
-                manifest,
-                database=candidate.path,
-                select=[*nodes, *checks],
-                on_result=lambda done: _log(context, manifest, done),
-            )
+
+            def run_dbt(known: Manifest, select: Collection[str]) -> BuildResult:
+                return build(
+                    replace(project, trusted_extensions=verified_extensions(env)),
+                    known,
+                    database=candidate.path,
+                    select=select,
+                    on_result=lambda done: _log(context, manifest, done),
+                )
+
+            def run(select: Collection[str]) -> BuildResult:
+                return build_with_rules(manifest, select, candidate, run_dbt)
+
+            result = settle(run([*nodes, *checks]), {*nodes, *checks}, candidate.restore, candidate.holds, run)
             if result.passed:
-                candidate.restore(result.to_restore)
-                version = candidate.publish()
-        yield from _materializations(context, result, version)
+                version = candidate.publish([manifest.nodes[u].relation for u in result.passed], cause)
+        yield from _observations(context, env, result, cause)
+        yield from _materializations(env, result, version)
         yield from _evaluations(result, asked)
         failure = _failure(result)
         if failure is not None:
@@ -117,13 +133,26 @@ def check_spec(check: Check, manifest: Manifest) -> dg.AssetCheckSpec:
     )
 
 
-def _materializations(context: dg.AssetExecutionContext, result: BuildResult, version: str | None) -> Iterator[Event]:
-    for unique_id in result.passed:
-        node = result.manifest.nodes[unique_id]
-        yield dg.MaterializeResult(list(node.key), metadata=node_metadata(node, result.results[unique_id], version))
-    for unique_id, reason in result.held_back.items():
-        relation = result.manifest.nodes[unique_id].relation
-        context.log.warning("%s is not published and stays as it was: %s", relation, reason)
+def _materializations(env: Environment, result: BuildResult, version: str | None) -> Iterator[Event]:
+    published = [result.manifest.nodes[u] for u in result.passed]
+    free = let_go(env, [node.relation for node in published])
+    columns = Stored.read(result.manifest.path.with_name(COLUMNS))
+    for node in published:
+        metadata = node_metadata(node, result.results[node.unique_id], version) | column_lineage(node, columns)
+        if node.relation in free:
+            metadata["was held back"] = dg.MetadataValue.text(free[node.relation].sentence())
+        yield dg.MaterializeResult(list(node.key), metadata=metadata)
+
+
+def _observations(
+    context: dg.AssetExecutionContext, env: Environment, result: BuildResult, cause: Cause
+) -> Iterator[dg.AssetObservation]:
+    """An observation on the page of each asset that is not published. It is no update: nothing is refreshed by it."""
+    nodes = result.manifest.nodes
+    told = {nodes[u].relation: (nodes[u], reasons) for u, reasons in blame(result).items()}
+    for relation, held in hold(env, {name: reasons for name, (_, reasons) in told.items()}, cause).items():
+        context.log.warning("%s is not published and stays as it was. %s", relation, held.sentence())
+        yield observation(dg.AssetKey(list(told[relation][0].key)), held, relation)
 
 
 def _evaluations(result: BuildResult, asked: Sequence[str]) -> Iterator[Event]:
@@ -132,7 +161,9 @@ def _evaluations(result: BuildResult, asked: Sequence[str]) -> Iterator[Event]:
         if done is None or done.status == "skipped":
             continue
         passed, severity = done.status == "pass", _SEVERITIES.get(done.status, dg.AssetCheckSeverity.ERROR)
-        key, metadata = dg.AssetKey(list(check.asset)), check_metadata(done)
+        key, metadata = dg.AssetKey(list(check.asset)), check_metadata(done, hidden_in(result.manifest, check))
+        if unique_id in result.retested:
+            metadata["tested beside"] = dg.MetadataValue.text(result.retested[unique_id])
         if unique_id in asked:
             yield dg.AssetCheckResult(
                 asset_key=key,
@@ -157,7 +188,9 @@ def _failure(result: BuildResult) -> dg.Failure | None:
     """What a person must know first: which models and tests failed, in dbt's words. None if all is well."""
     manifest = result.manifest
     lines = [f"{manifest.nodes[u].relation}: {result.results[u].message}" for u in result.failed_nodes]
-    lines += [f"{'/'.join(c.asset)}, test {c.name}: {result.results[c.unique_id].message}" for c in result.failed_checks]
+    for check in result.failed_checks:
+        beside = f", beside {result.retested[check.unique_id]}" if check.unique_id in result.retested else ""
+        lines.append(f"{'/'.join(check.asset)}, test {check.name}: {result.results[check.unique_id].message}{beside}")
     if not lines:
         return None
     kept = [manifest.nodes[u].relation for u in result.held_back]

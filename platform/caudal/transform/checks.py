@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from caudal.contracts.rules import Rule
 from caudal.transform.lineage import Key, Lineage, Resource, meta
 from caudal.transform.nodes import Node
 
@@ -34,6 +35,7 @@ class Check:
         column: the column that it is declared on, or None.
         has_rows: whether its SQL selects the failing rows (a unit test's does not).
         whole_rows: SQL that selects the failing rows with all their columns, where the test's own selects only the null.
+        rule: what it is, if it is no test of dbt but a rule that YAML declares; see `caudal.transform.rules`.
 
     """
 
@@ -48,6 +50,7 @@ class Check:
     column: str | None = None
     has_rows: bool = True
     whole_rows: str | None = None
+    rule: Rule | None = None
 
 
 def attach_checks(document: Resource, lineage: Lineage, nodes: Mapping[str, Node]) -> tuple[dict[str, Check], dict[str, Key]]:

@@ -1,15 +1,20 @@
 """A dbt project, declared in YAML, as assets and checks."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 
+from caudal.contracts.masking import classified
 from caudal.environment import Environment
-from caudal.lake.component import declared_datasets
+from caudal.lake.dataset import Dataset
 from caudal.transform.assets import dbt_assets
 from caudal.transform.manifest import Manifest, published_tables, read_manifest
 from caudal.transform.project import Project, prepare_manifest, ship_manifest
+from caudal.transform.rules import with_rules
 from caudal.warehouse.published import PublishedTable
+from caudal.warehouse.quality.component import datasets_with_rules, declared_rules
 
 
 class DbtProject(dg.Component, dg.Model, dg.Resolvable):
@@ -40,8 +45,9 @@ class DbtProject(dg.Component, dg.Model, dg.Resolvable):
 
         """
         env = Environment.of_module(context.defs_module_name)
-        datasets = declared_datasets(context.component_tree)
-        return dg.Definitions(assets=[dbt_assets(env, self.dbt_project(env), self.manifest(env), datasets)])
+        datasets = datasets_with_rules(context.component_tree)
+        manifest = with_rules(self.manifest(env, datasets), declared_rules(context.component_tree))
+        return dg.Definitions(assets=[dbt_assets(env, self.dbt_project(env), manifest, datasets)])
 
     def dbt_project(self, env: Environment) -> Project:
         """How the project is run in `env`."""
@@ -54,14 +60,18 @@ class DbtProject(dg.Component, dg.Model, dg.Resolvable):
             shipped=env.shipped / "dbt",
         )
 
-    def manifest(self, env: Environment) -> Manifest:
+    def manifest(self, env: Environment, datasets: Sequence[Dataset] = ()) -> Manifest:
         """The project's nodes and checks.
+
+        Args:
+            datasets: what their contracts classify is hidden too, whether or not the project's sources say it again.
 
         Raises:
             caudal.transform.project.ProjectError: dbt refuses the project; with dbt's message.
 
         """
-        return read_manifest(prepare_manifest(self.dbt_project(env)))
+        manifest = read_manifest(prepare_manifest(self.dbt_project(env)))
+        return replace(manifest, personal=manifest.personal | classified(d.contract for d in datasets))
 
     def ship(self, env: Environment) -> Path:
         """Make the manifest that processes of an image will find, when the image is built; its path.
@@ -72,6 +82,6 @@ class DbtProject(dg.Component, dg.Model, dg.Resolvable):
         """
         return ship_manifest(self.dbt_project(env), env.shipped / "dbt")
 
-    def published_tables(self, env: Environment) -> list[PublishedTable]:
+    def published_tables(self, env: Environment, datasets: Sequence[Dataset] = ()) -> list[PublishedTable]:
         """The marts that hold data of their own: what profiles, notebooks, models and the API read."""
-        return published_tables(self.manifest(env))
+        return published_tables(self.manifest(env, datasets))

@@ -23,6 +23,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caudal.transform import dbt_speed
@@ -60,15 +61,31 @@ def serve(_: Mapping[str, Any], descriptors: list[int]) -> int:
 
 
 def parse(_: Mapping[str, Any], __: list[int]) -> int:
-    """Run the dbt command whose arguments are one line of JSON on standard input; 0 if dbt is content."""
+    """Parse a project as one line of JSON on standard input says, and read its models' columns; 0 if dbt is content."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     request = json.loads(_read_line(0))
     _end_with_whoever_asked(request["asked_by"])
     outcome = _runner()().invoke(request["arguments"])
     if type(outcome.exception).__name__ == "DbtUsageException":  # dbt tells of all others by itself
         sys.stdout.write(f"{outcome.exception}\n")
+    if outcome.success:
+        _read_columns(outcome.result, request["folder"], request["previous"])
     sys.stdout.flush()
     return 0 if outcome.success else 1
+
+
+def _read_columns(manifest: Any, folder: str, previous: str | None) -> None:
+    """What the project's columns are made of, beside its manifest. The project can be built without."""
+    from caudal.transform.columns.project import RENDERED, write_columns
+    from caudal.transform.rendering import write_rendered
+
+    try:
+        write_rendered(manifest, Path(folder, RENDERED))
+        write_columns(Path(folder), Path(previous) if previous else None)
+    except Exception:  # noqa: BLE001 - it is told, and what is asked about columns is answered so
+        import traceback
+
+        sys.stdout.write(f"What the columns of the models are made of could not be read:\n{traceback.format_exc()}\n")
 
 
 def run(request: Mapping[str, Any], emit: Emit) -> str | None:

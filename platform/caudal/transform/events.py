@@ -1,11 +1,14 @@
 """What Dagster shows of a node that was built and of a test that ran."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import dagster as dg
 
+from caudal.contracts.masking import mask_text
+from caudal.transform.columns.stored import Stored
 from caudal.transform.nodes import Node
 from caudal.transform.outcome import FailingRows, NodeResult
+from caudal.warehouse.quality.assets import rule_metadata
 
 _LONGEST_SQL = 20_000
 
@@ -35,16 +38,39 @@ def node_metadata(node: Node, done: NodeResult, version: str | None) -> dict[str
     return metadata
 
 
-def check_metadata(done: NodeResult) -> dict[str, dg.MetadataValue]:
-    """How a test went: how many rows failed, the first of them, and the SQL that selects them."""
+def column_lineage(node: Node, stored: Stored) -> dict[str, dg.MetadataValue]:
+    """Of which columns each column is made, as Dagster's pages show it; nothing if that is not known."""
+    key = "/".join(node.key)
+    made = stored.tables.get(key)
+    if made is None or made.unknown:
+        return {}
+    deps = {
+        column.name: [
+            dg.TableColumnDep(dg.AssetKey(asset.split("/")), stored.column_name(asset, name))
+            for asset, name in sorted(column.origins)
+        ]
+        for column in made.columns.values()
+    }
+    return {"dagster/column_lineage": dg.MetadataValue.column_lineage(dg.TableColumnLineage(deps))} if deps else {}
+
+
+def check_metadata(done: NodeResult, personal: Collection[str] = ()) -> dict[str, dg.MetadataValue]:
+    """How a test went: how many rows failed, the first of them, and the SQL that selects them.
+
+    Args:
+        personal: columns of which only the shape of each value is told.
+
+    """
     metadata: dict[str, dg.MetadataValue] = {
         "status": dg.MetadataValue.text(done.status),
         "seconds": dg.MetadataValue.float(round(done.seconds, 3)),
     }
     if done.failures is not None:
         metadata["failures"] = dg.MetadataValue.int(done.failures)
+    if done.tried is not None:
+        return metadata | rule_metadata(done.tried)
     if done.failing_rows is not None:
-        metadata["failing rows"] = _rows(done.failing_rows)
+        metadata["failing rows"] = _rows(done.failing_rows, personal)
     if done.compiled_sql:
         metadata["SQL"] = _sql(done.compiled_sql)
     return metadata
@@ -57,9 +83,19 @@ def _sql(sql: str) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"```sql\n{shown}\n```")
 
 
-def _rows(failing: FailingRows) -> dg.TableMetadataValue:
+def _rows(failing: FailingRows, personal: Collection[str]) -> dg.TableMetadataValue:
     names = failing.columns
     return dg.MetadataValue.table(
-        records=[dg.TableRecord(dict(zip(names, row, strict=True))) for row in failing.rows],
+        records=[
+            dg.TableRecord({n: _masked(v) if n in personal else v for n, v in zip(names, row, strict=True)})
+            for row in failing.rows
+        ],
         schema=dg.TableSchema([dg.TableColumn(name, "string") for name in names]),
     )
+
+
+def _masked(value: str | None) -> str | None:
+    """The shape of a text; of numbers and days, which are text by now, nothing."""
+    if value is None:
+        return None
+    return mask_text(value if any(c.isalpha() for c in value) else 0)

@@ -77,6 +77,14 @@ class Lineage:
 
     def code_version(self, resource: Resource) -> str:
         """A checksum of the code that makes the resource: its own, that of ephemeral models in it and of macros it calls."""
+        pieces = self.code(resource)
+        digest = hashlib.sha256()
+        for name in sorted(pieces):
+            digest.update(f"{name}\0{pieces[name]}\0".encode())
+        return digest.hexdigest()[:16]
+
+    def code(self, resource: Resource) -> dict[str, str]:
+        """The code that makes the resource, by unique id: its own, that of ephemeral models in it and of macros it calls."""
         pieces: dict[str, str] = {}
         macros: set[str] = set()
         pending = [resource]
@@ -86,11 +94,7 @@ class Lineage:
             pieces[current["unique_id"]] = f"{current['config'].get('materialized')}\n{code}"
             macros.update(current.get("depends_on", {}).get("macros", []))
             pending.extend(self.resources[p] for p in _reads(current) if p not in pieces and self._is_inlined(p))
-        pieces |= {macro: self._macros[macro]["macro_sql"] for macro in self._called(macros)}
-        digest = hashlib.sha256()
-        for name in sorted(pieces):
-            digest.update(f"{name}\0{pieces[name]}\0".encode())
-        return digest.hexdigest()[:16]
+        return pieces | {macro: self._macros[macro]["macro_sql"] for macro in self._called(macros)}
 
     def _is_inlined(self, unique_id: str) -> bool:
         return unique_id not in self.assets and self.resources.get(unique_id, {}).get("resource_type") == "model"

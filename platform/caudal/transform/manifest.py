@@ -11,10 +11,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from caudal.contracts.masking import Names, is_masked
 from caudal.transform.checks import Check, attach_checks
 from caudal.transform.lineage import Key, Lineage, Resource
-from caudal.transform.nodes import Node, read_nodes
+from caudal.transform.nodes import Node, classification_of, read_nodes
 from caudal.warehouse.published import PublishedTable
+
+#: What dbt's tests `unique`, `accepted_values` and `relationships` call the column that they are about.
+_RENAMED = ("unique_field", "value_field", "from_field")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Manifest:
         nodes: by unique id, each after the nodes that it reads.
         checks: by unique id.
         unattached: `fqn` of the tests that read no model, seed, snapshot or source, so that no asset can show them.
+        personal: the names of columns that a model or source classifies, so that their values are masked.
 
     """
 
@@ -37,6 +42,7 @@ class Manifest:
     nodes: Mapping[str, Node]
     checks: Mapping[str, Check]
     unattached: Mapping[str, Key] = field(default_factory=dict)
+    personal: Names = field(default_factory=Names)
 
     @cached_property
     def node_of(self) -> Mapping[Key, Node]:
@@ -70,7 +76,28 @@ def parse_manifest(document: Resource, path: Path = Path("manifest.json")) -> Ma
     nodes = read_nodes(lineage)
     checks, unattached = attach_checks(document, lineage, nodes)
     adapter = document["metadata"].get("adapter_type") or ""
-    return Manifest(path, lineage.project, adapter, nodes, checks, unattached)
+    return Manifest(path, lineage.project, adapter, nodes, checks, unattached, _personal(lineage))
+
+
+def personal_columns(manifest: Manifest, node: Node) -> Names:
+    """The columns of a node whose values are masked: those that it classifies, and those of such a name elsewhere.
+
+    Where the name says too much, the model classifies its column as `public`.
+    """
+    public = [c.name for c in node.columns if c.classification is not None and not is_masked(c.classification)]
+    return (manifest.personal - public) | [c.name for c in node.columns if is_masked(c.classification)]
+
+
+def hidden_in(manifest: Manifest, check: Check) -> Names:
+    """The columns of a check's failing rows whose values are masked; dbt's own tests rename the one that they are about."""
+    node = manifest.nodes.get(check.attached_to)
+    hidden = personal_columns(manifest, node) if node else manifest.personal
+    return hidden | _RENAMED if check.column and check.column in hidden else hidden
+
+
+def _personal(lineage: Lineage) -> Names:
+    declared = (c for r in (*lineage.assets.values(), *lineage.sources.values()) for c in r.get("columns", {}).values())
+    return Names(c["name"] for c in declared if is_masked(classification_of(c)))
 
 
 def published_tables(manifest: Manifest, stage: str = "marts") -> list[PublishedTable]:
@@ -83,6 +110,7 @@ def published_tables(manifest: Manifest, stage: str = "marts") -> list[Published
             owners=node.owners,
             tags=(("domain", node.key[1]), *((tag, "") for tag in node.tags)),
             columns=tuple((c.name, c.data_type, c.description) for c in node.columns),
+            personal=personal_columns(manifest, node),
         )
         for node in manifest.nodes.values()
         if node.kind == "model" and node.key[0] == stage and not node.is_virtual

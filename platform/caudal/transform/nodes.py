@@ -14,11 +14,19 @@ class ManifestError(ValueError):
 
 @dataclass(frozen=True)
 class NodeColumn:
-    """A column as the project declares it; `data_type` is "" where it does not say."""
+    """A column as the project declares it; `data_type` is "" where it does not say.
+
+    Attributes:
+        classification: its `meta.classification`, or `personal` if `meta.personal` is true; None where nothing is said.
+        unit: its `meta.unit`.
+
+    """
 
     name: str
     data_type: str = ""
     description: str = ""
+    classification: str | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,12 +98,24 @@ def _node(resource: Resource, lineage: Lineage) -> Node:
         group=declared_group or (key[1] if key[0] == "marts" else key[0]),
         description=(resource.get("description") or "").strip(),
         columns=tuple(
-            NodeColumn(c["name"], c.get("data_type") or "", (c.get("description") or "").strip())
+            NodeColumn(
+                c["name"],
+                c.get("data_type") or "",
+                (c.get("description") or "").strip(),
+                classification=classification_of(c),
+                unit=str(meta(c).get("unit") or ""),
+            )
             for c in resource.get("columns", {}).values()
         ),
         owners=_owners(resource, lineage),
         tags=tuple(resource.get("tags", ())),
     )
+
+
+def classification_of(column: Resource) -> str | None:
+    """How a column of a model or source is classified, in its `meta`."""
+    said = meta(column)
+    return str(said["classification"]) if said.get("classification") else "personal" if said.get("personal") is True else None
 
 
 def _owners(resource: Resource, lineage: Lineage) -> tuple[str, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from caudal.transform.checks import Check
 from caudal.transform.manifest import Manifest
+from caudal.warehouse.quality.raw import Tried
 
 #: Of a node: `success`, `no-op`, `error`, `partial success`, `skipped`. Of a test: `pass`, `warn`, `fail`, `error`, `skipped`.
 Status = str
@@ -38,6 +40,7 @@ class NodeResult:
         row_count, columns: what stands in the candidate after the build, with `(name, type)` of each column; None and empty
             if it was not built.
         failing_rows: of a test that failed or warned.
+        tried: of a rule that is no test of dbt: what was found, expected and kept.
 
     """
 
@@ -51,6 +54,7 @@ class NodeResult:
     row_count: int | None = None
     columns: tuple[tuple[str, str], ...] = ()
     failing_rows: FailingRows | None = None
+    tried: Tried | None = None
 
     @property
     def compiled_sql(self) -> str | None:
@@ -66,6 +70,7 @@ class BuildResult:
         results: by unique id, of nodes and tests.
         held_back: why each node that was selected must not be published, by unique id.
         seconds: from the start of the dbt process to its end.
+        retested: tests whose results are those of a second time, by unique id, with what they ran beside; see `settling`.
 
     """
 
@@ -73,6 +78,7 @@ class BuildResult:
     results: Mapping[str, NodeResult]
     held_back: Mapping[str, str]
     seconds: float
+    retested: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def passed(self) -> tuple[str, ...]:
@@ -97,15 +103,24 @@ class BuildResult:
         return tuple(u for u in ran if self.results[u].status not in (*_BUILT, "skipped"))
 
 
-def hold_back(manifest: Manifest, selected: Collection[str], results: Mapping[str, NodeResult]) -> dict[str, str]:
+def hold_back(
+    manifest: Manifest,
+    selected: Collection[str],
+    results: Mapping[str, NodeResult],
+    besides: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, str]:
     """Why each node that must not be published must not be, by unique id, parents first.
 
     A node is held back if it failed or was skipped; if a test that is attached to it failed as an error; if such a test that
     is attached to something that was not built now reads it; and if anything that it reads, itself or through views, is held
     back or is a source whose test failed.
+
+    Args:
+        besides: further nodes that are held back, each with the reason.
+
     """
     nodes = [u for u in manifest.nodes if u in selected or u in results]
-    reasons = _failures(nodes, selected, results) | _failed_tests(manifest, nodes, results)
+    reasons = dict(besides) | _failures(nodes, selected, results) | _failed_tests(manifest, nodes, results)
     tainted = {u: manifest.nodes[u].relation for u in reasons} | _failed_sources(manifest, results)
     for unique_id, node in manifest.nodes.items():
         above = next((tainted[parent] for parent in node.parents if parent in tainted), None)
@@ -134,9 +149,13 @@ def _failures(nodes: Collection[str], selected: Collection[str], results: Mappin
 def _failed_tests(manifest: Manifest, nodes: Collection[str], results: Mapping[str, NodeResult]) -> dict[str, str]:
     reasons = {}
     for check in _failed(manifest, results):
-        about = [check.attached_to] if check.attached_to in nodes else [u for u in check.reads if u in nodes]
-        reasons |= dict.fromkeys(about, f"its test {check.name} failed")
+        reasons |= dict.fromkeys(about(check, nodes), f"its test {check.name} failed")
     return reasons
+
+
+def about(check: Check, nodes: Collection[str]) -> list[str]:
+    """Which of `nodes` a failure of the test holds back."""
+    return [check.attached_to] if check.attached_to in nodes else [u for u in check.reads if u in nodes]
 
 
 def _failed_sources(manifest: Manifest, results: Mapping[str, NodeResult]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from caudal.store import exclusive_lock
+from caudal.transform.columns.project import COLUMNS, READING
 from caudal.transform.dbt_process import end, start
 
 _LOGGER = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ MANIFEST = "manifest.json"
 #: dbt's own serialization of the manifest, which its runner can start from.
 SERIALIZED = "partial_parse.msgpack"
 
-_PACKAGES = ("dbt-core", "dbt-adapters", "dbt-common", "dbt-duckdb", "dbt-bigquery", "duckdb")
+_PACKAGES = ("dbt-core", "dbt-adapters", "dbt-common", "dbt-duckdb", "dbt-bigquery", "duckdb", "sqlglot")
 _WRITTEN_BY_DBT = {"target", "logs"}
 _KEPT_MANIFESTS = 5
 _PARSE_TIMEOUT_S = 300
@@ -151,7 +152,9 @@ def _parse(project: Project, target: Path) -> None:
         *("--no-use-colors", "--log-level", "warn", "--log-level-file", "none", "--log-path", str(target / "logs")),
         *("parse", *_what_is_known(target.parent), "--target-path", str(target), *project.flags()),
     ]
-    status, output = _run_dbt(project, arguments, target)
+    newest = _newest(target.parent)
+    request = {"arguments": arguments, "folder": str(target), "previous": str(newest) if newest else None}
+    status, output = _run_dbt(project, request, target)
     said = _TIME_OF_DAY.sub("", output).strip()
     if status != 0:
         raise ProjectError(f"dbt cannot parse the project in {project.folder}:\n{said or 'it gave no reason'}")
@@ -161,14 +164,18 @@ def _parse(project: Project, target: Path) -> None:
 
 def _what_is_known(manifests: Path) -> list[str]:
     """With these dbt reads only the files that changed since the newest manifest; all, if more than files changed."""
-    newest = max(_finished(manifests), key=lambda home: home.stat().st_mtime_ns, default=None)
+    newest = _newest(manifests)
     if newest is None or not (newest / SERIALIZED).is_file():
         return ["--no-partial-parse"]
     return ["--partial-parse", "--partial-parse-file-path", str(newest / SERIALIZED)]
 
 
-def _run_dbt(project: Project, arguments: list[str], target: Path) -> tuple[int, str]:
-    """The status of a dbt command, and what it said."""
+def _newest(manifests: Path) -> Path | None:
+    return max(_finished(manifests), key=lambda home: home.stat().st_mtime_ns, default=None)
+
+
+def _run_dbt(project: Project, request: Mapping[str, Any], target: Path) -> tuple[int, str]:
+    """The status of a dbt process that parses as `request` says, and what it said."""
     said = target / "said.txt"
     told, telling = os.pipe()
     with os.fdopen(telling, "wb") as standard_input, said.open("wb") as output:
@@ -187,7 +194,7 @@ def _run_dbt(project: Project, arguments: list[str], target: Path) -> tuple[int,
             os.close(told)
         try:
             with suppress(BrokenPipeError):
-                standard_input.write(json.dumps({"arguments": arguments, "asked_by": os.getpid()}).encode() + b"\n")
+                standard_input.write(json.dumps({**request, "asked_by": os.getpid()}).encode() + b"\n")
                 standard_input.flush()
             status = process.wait(_PARSE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -214,6 +221,7 @@ def _key(project: Project) -> str:
     """Differs whenever dbt would parse something else: files, environment variables they read, flags, versions of dbt."""
     digest = hashlib.sha256()
     facts = [str(project.folder), project.target, project.catalog, dict(project.variables), sys.version_info[:2], _versions()]
+    facts.append([COLUMNS, READING])
     digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
     variables: set[bytes] = set()
     for path in _files(project.folder):

@@ -85,6 +85,8 @@ def _table(dataset: Dataset, *, is_latest: bool) -> dict[str, Any]:
             "meta": {
                 "contract": f"{contract.id} {contract.version}",
                 "dagster": {"asset_key": ["raw", dataset.source, dataset.name]},
+                # Then the table may have more columns than are named here.
+                **({"drift": contract.drift} if contract.drift == "evolve" else {}),
             },
         },
     }

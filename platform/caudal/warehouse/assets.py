@@ -7,12 +7,14 @@ import dagster as dg
 
 from caudal.contracts import LINEAGE_COLUMNS, Contract
 from caudal.environment import Environment
+from caudal.lake.component import lake_key
 from caudal.lake.dataset import Dataset
 from caudal.lake.evolution import evolved_dataset, not_adopted
 from caudal.lake.ledger import Ledger
 from caudal.lake.records import LedgerFile, Outcome, Totals
 from caudal.warehouse import duplicates
 from caudal.warehouse.loading import Loaded
+from caudal.warehouse.quality.assets import promises_table
 
 #: Files and rejected rows shown on an asset's page; the ledger and the quarantine table hold all.
 SHOWN = 50
@@ -89,7 +91,12 @@ def check_results(told: Told, raw: dg.AssetKey, rejects: dg.AssetKey) -> Iterato
         check_name="rejected_share",
         passed=share <= dataset.max_rejected_share,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"share": share, "rows rejected": totals.rows_rejected, "table": f"quarantine.{dataset.table}"},
+        metadata={
+            "share": share,
+            "rows rejected": totals.rows_rejected,
+            "table": f"quarantine.{dataset.table}",
+            "kept when files are loaded": promises_table(told.env, dataset, count=totals.rows_rejected > 0),
+        },
     )
     faulty = told.ledger.faulty(dataset.id, SHOWN)
     yield dg.AssetCheckResult(
@@ -219,6 +226,7 @@ def raw_metadata(told: Told) -> dict[str, dg.MetadataValue]:
     if loaded.unstable:
         metadata["changed while read"] = dg.MetadataValue.text(", ".join(sorted(loaded.unstable)[:SHOWN]))
     evolved = evolved_dataset(told.dataset, told.ledger.evolved(told.dataset.id))
+    metadata["dagster/column_lineage"] = column_lineage(evolved)
     if evolved is not told.dataset:
         metadata["dagster/column_schema"] = dg.MetadataValue.table_schema(table_schema(evolved.contract))
     return metadata
@@ -261,6 +269,14 @@ def _files_table(files: Sequence[tuple[LedgerFile, Outcome]]) -> dg.TableMetadat
         for file, outcome in sorted(files, key=lambda fo: not (fo[1].unreadable or fo[1].note or fo[1].rows_rejected))[:SHOWN]
     ]
     return dg.MetadataValue.table(shown)
+
+
+def column_lineage(dataset: Dataset) -> dg.TableColumnLineageMetadataValue:
+    """Each declared column is the one of that name in the lake files."""
+    lake = lake_key(dataset)
+    return dg.MetadataValue.column_lineage(
+        dg.TableColumnLineage({c.name: [dg.TableColumnDep(lake, c.name)] for c in dataset.contract.columns})
+    )
 
 
 def table_schema(contract: Contract) -> dg.TableSchema:

@@ -23,6 +23,11 @@ from caudal.warehouse.assets import (
 )
 from caudal.warehouse.loading import Loaded, load_pending
 from caudal.warehouse.pipes import pipes_spread
+from caudal.warehouse.quality.assets import not_tried, rule_results, rule_spec
+from caudal.warehouse.quality.raw import try_rules
+
+#: A table that breaks a rule breaks it when the run is tried again.
+_NO_RETRY = {"dagster/retry_on_asset_or_op_failure": "false"}
 
 
 def raw_key(dataset: Dataset) -> dg.AssetKey:
@@ -84,7 +89,7 @@ def raw_asset(env: Environment, dataset: Dataset, *, dropped: bool) -> dg.Assets
     single_run = dg.BackfillPolicy.single_run() if dataset.partition_by != "none" else None
 
     specs = [lake_spec(dataset), spec, rejects] if dropped else [spec, rejects]
-    checks = check_specs(dataset, key, rejects.key)
+    checks = check_specs(dataset, key, rejects.key) + [rule_spec(rule, key) for rule in dataset.contract.rules]
 
     @dg.multi_asset(
         name=f"load_{dataset.table}",
@@ -111,6 +116,10 @@ def raw_asset(env: Environment, dataset: Dataset, *, dropped: bool) -> dg.Assets
         yield dg.MaterializeResult(key, metadata=raw_metadata(told))
         yield dg.MaterializeResult(rejects.key, metadata=rejects_metadata(told))
         yield from check_results(told, key, rejects.key)
+        tried = try_rules(env, dataset, loaded.raw_version, ledger.files(dataset.id) if dataset.contract.rules else [])
+        if any(one.blocks for one in tried):
+            context.instance.add_run_tags(context.run_id, _NO_RETRY)
+        yield from rule_results(tried, key) if tried else not_tried(dataset.contract.rules, key)
 
     return load
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caudal.store import write_atomically
+from caudal.warehouse.quality import judged
 
 if TYPE_CHECKING:
     from caudal.environment import Environment
@@ -53,7 +54,7 @@ def recorded(folder: Path) -> dict[str, int]:
 
 
 def pinned(env: Environment) -> dict[str, dict[int, list[str]]]:
-    """By table and version, who reads it: the published versions that are kept, and the candidate.
+    """By table and version, who reads it: the published versions that are kept, the candidate, and the next one.
 
     Raises:
         UnknownPins: one of them does not say.
@@ -63,6 +64,10 @@ def pinned(env: Environment) -> dict[str, dict[int, list[str]]]:
     for name, folder in _versions(env):
         for table, version in recorded(folder).items():
             readers.setdefault(table, {}).setdefault(version, []).append(name)
+    for table, version in judged.pinned(env).items():
+        readers.setdefault(table, {}).setdefault(version, []).append(
+            "the next candidate, until a newer version passes its rules"
+        )
     return readers
 
 

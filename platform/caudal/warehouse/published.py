@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from caudal.warehouse.engine import link_extensions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
     import duckdb
     import pyarrow as pa
@@ -28,6 +29,7 @@ class PublishedTable:
         key: the asset key, `(stage, domain, name)`.
         relation: `schema.table` in the published file.
         columns: `(name, type, description)` of each.
+        personal: columns whose values are masked wherever they are shown, `caudal.contracts.masking.Names`.
 
     """
 
@@ -37,6 +39,7 @@ class PublishedTable:
     owners: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
     columns: tuple[tuple[str, str, str], ...] = ()
+    personal: Collection[str] = ()
 
     @property
     def domain(self) -> str:
@@ -47,8 +50,11 @@ class PublishedTable:
         return self.key[-1]
 
 
-def connect(env: Environment) -> duckdb.DuckDBPyConnection:
+def connect(env: Environment, file: Path | None = None) -> duckdb.DuckDBPyConnection:
     """A read-only connection to the published file, that looks for a table in `marts`, then in the other schemas.
+
+    Args:
+        file: of a version that is kept, to be read instead of the newest.
 
     Raises:
         NothingPublished: with what to do about it.
@@ -60,10 +66,24 @@ def connect(env: Environment) -> duckdb.DuckDBPyConnection:
         raise NothingPublished(
             f"Nothing is published in {env.published} yet. Materialize a mart first (`make run`, or the Dagster UI)."
         )
-    version = str(env.published.resolve())  # A process shares its connections to one path, so each version needs its own.
-    connection = duckdb.connect(version, read_only=True, config={"extension_directory": str(link_extensions(env))})
-    _search_published(connection)
-    return connection
+    config: dict[str, str | float | list[str]] = {"extension_directory": str(link_extensions(env))}
+    if file is not None:
+        connection = duckdb.connect(str(file), read_only=True, config=config)
+        _search_published(connection)
+        return connection
+    version = env.published.resolve()  # A process shares its connections to one path, so each version needs its own.
+    while True:
+        try:
+            connection = duckdb.connect(str(version), read_only=True, config=config)
+        except duckdb.IOException:
+            # Whoever slept between the two lines for longer than a version stays finds that it was removed.
+            newer = env.published.resolve()
+            if newer == version:
+                raise
+            version = newer
+        else:
+            _search_published(connection)
+            return connection
 
 
 def read_arrow(env: Environment, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> pa.Table:

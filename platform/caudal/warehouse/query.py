@@ -40,16 +40,17 @@ def run(env: Environment, sql: str, output: OutputFormat, out: BinaryIO | None =
 
     out = out or sys.stdout.buffer
     with connect(env) as connection:
-        _confine(connection, env)
+        confine(connection, env)
         try:
-            _check(connection, sql)
+            check_query(connection, sql)
             reader = connection.execute(sql).to_arrow_reader(100_000)
             return _WRITERS[output](reader, out)
         except duckdb.Error as bad:
             raise RefusedQuery(str(bad)) from None
 
 
-def _confine(connection: duckdb.DuckDBPyConnection, env: Environment) -> None:
+def confine(connection: duckdb.DuckDBPyConnection, env: Environment) -> None:
+    """Take from `connection` whatever reaches beyond its own file and the raw tables."""
     connection.execute("LOAD delta")
     folders = ", ".join("'" + str(f).replace("'", "''") + "'" for f in (env.raw, env.quarantine))
     connection.execute(f"SET allowed_directories = [{folders}]")
@@ -57,7 +58,13 @@ def _confine(connection: duckdb.DuckDBPyConnection, env: Environment) -> None:
     connection.execute("SET lock_configuration = true")
 
 
-def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+def check_query(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """See to it that `sql` is one query.
+
+    Raises:
+        RefusedQuery: it is none, or several, or something that writes.
+
+    """
     import duckdb
 
     statements = connection.extract_statements(sql)
@@ -90,8 +97,8 @@ def _write_table(reader: pa.RecordBatchReader, out: BinaryIO) -> int:
     return rows
 
 
-def _write_csv(reader: pa.RecordBatchReader, out: BinaryIO) -> int:
-    """Nested values, which CSV has no place for, are written as JSON."""
+def write_csv(reader: pa.RecordBatchReader, out: BinaryIO) -> int:
+    """Write all rows as CSV; nested values, which it has no place for, as JSON. Returns the rows."""
     import pyarrow as pa
     import pyarrow.csv as pc
 
@@ -118,7 +125,8 @@ def _write_json(reader: pa.RecordBatchReader, out: BinaryIO) -> int:
     return rows
 
 
-def _write_parquet(reader: pa.RecordBatchReader, out: BinaryIO) -> int:
+def write_parquet(reader: pa.RecordBatchReader, out: BinaryIO) -> int:
+    """Write all rows as Parquet; the rows."""
     import pyarrow.parquet as pq
 
     rows = 0
@@ -134,4 +142,4 @@ def _rows(reader: pa.RecordBatchReader) -> Iterator[dict[str, object]]:
         yield from batch.to_pylist()
 
 
-_WRITERS = {"table": _write_table, "csv": _write_csv, "json": _write_json, "parquet": _write_parquet}
+_WRITERS = {"table": _write_table, "csv": write_csv, "json": _write_json, "parquet": write_parquet}

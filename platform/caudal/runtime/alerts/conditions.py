@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,7 @@ from caudal.environment import Environment
 from caudal.lake.dataset import Dataset
 from caudal.runtime.alerts.facts import Problem, Quarantined, Target
 from caudal.runtime.alerts.message import moment
+from caudal.runtime.freshness import Blame, blame
 
 #: The freshness daemon is taken to run if it said so within this time.
 DAEMON_WITHIN_S = 120.0
@@ -83,7 +84,8 @@ def late_assets(instance: dg.DagsterInstance, graph: BaseAssetGraph, now_s: floa
     if not policies:
         return []
     states = instance.get_freshness_state_records(list(policies)) if _daemon_runs(instance, now_s) else {}
-    problems = []
+    made_s: dict[str, float | None] = {}
+    late_keys = []
     for record in instance.get_asset_records(list(policies)):
         key, made = record.asset_entry.asset_key, record.asset_entry.last_materialization
         if made is None:
@@ -91,9 +93,23 @@ def late_assets(instance: dg.DagsterInstance, graph: BaseAssetGraph, now_s: floa
         state = states.get(key)
         told = state is not None and state.updated_at.timestamp() >= made.timestamp
         late = told and state is not None and state.freshness_state == FreshnessState.FAIL
+        made_s["/".join(key.path)] = made.timestamp
         if late or is_late(policies[key], made.timestamp, now_s):
-            problems.append(_late(graph, key, policies[key], made.timestamp))
-    return problems
+            late_keys.append(key)
+    return _late_of(graph, policies, late_keys, made_s) if late_keys else []
+
+
+def _late_of(
+    graph: BaseAssetGraph,
+    policies: Mapping[dg.AssetKey, dg.FreshnessPolicy],
+    keys: Sequence[dg.AssetKey],
+    made_s: Mapping[str, float | None],
+) -> list[Problem]:
+    every = graph.get_all_asset_keys()
+    parents = {"/".join(k.path): {"/".join(p.path) for p in graph.get(k).parent_keys} for k in every}
+    virtual = {"/".join(k.path) for k in every if graph.get(k).is_virtual}
+    late = {"/".join(k.path) for k in keys}
+    return [_late(graph, k, policies[k], made_s, blame("/".join(k.path), parents, made_s, late, virtual)) for k in keys]
 
 
 def is_late(policy: dg.FreshnessPolicy, made_s: float, now_s: float) -> bool:
@@ -107,7 +123,9 @@ def is_late(policy: dg.FreshnessPolicy, made_s: float, now_s: float) -> bool:
     return False
 
 
-def _late(graph: BaseAssetGraph, key: dg.AssetKey, policy: dg.FreshnessPolicy, made_s: float) -> Problem:
+def _late(
+    graph: BaseAssetGraph, key: dg.AssetKey, policy: dg.FreshnessPolicy, made_s: Mapping[str, float | None], why: Blame
+) -> Problem:
     name = "/".join(key.path)
     if isinstance(policy, TimeWindowFreshnessPolicy):
         expected = f"at least every {policy.fail_window.to_timedelta()} hours"
@@ -118,7 +136,7 @@ def _late(graph: BaseAssetGraph, key: dg.AssetKey, policy: dg.FreshnessPolicy, m
     return Problem(
         "late",
         name,
-        f"Last refreshed {moment(made_s)}; expected {expected}.",
+        f"Last refreshed {moment(made_s[name] or 0.0)}; expected {expected}. {why.told}",
         _owners(graph, key),
         f"/assets/{name}",
         cause="late",

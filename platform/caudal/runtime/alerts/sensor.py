@@ -19,6 +19,7 @@ from caudal.runtime.alerts.facts import Ended, Facts, Kind, Problem
 from caudal.runtime.alerts.outbox import Outbox
 from caudal.runtime.alerts.runs import declared_names, ended_runs
 from caudal.runtime.alerts.settings import LOGGER, Settings
+from caudal.runtime.lateness import tell_late
 
 NAME = "alerts"
 EVERY_S = 20
@@ -57,6 +58,9 @@ def alerts_sensor(
         now_s = clock()
         jobs = [job.name for job in repository.get_all_jobs()]
         facts = observe(context.instance, repository.asset_graph, jobs, location, env, datasets, settings, book, now_s)
+        late = facts.holding.get("late")
+        if late is not None:
+            _seen("pages of late assets", lambda: tell_late(env, context.instance, late))
         book.look(facts, settings, now_s)
         deliver(book, settings, clock=clock)
         return dg.SkipReason(f"{len(book.incidents())} open incidents, {Outbox(book).unsent()} messages not sent yet")

@@ -1,0 +1,1 @@
+{% macro rounded(amount) %}cast({{ amount }} as decimal(12, 2)){% endmacro %}

@@ -1,0 +1,2 @@
+select sale_id, sold_on, customer, item, pieces, amount
+from {{ source("till", "sales") }}
