@@ -131,6 +131,16 @@ def test_only_changed_files_are_read_again_and_the_manifest_is_that_of_a_whole_p
     assert read_manifest(again) == replace(read_manifest(whole), path=again)
 
 
+def test_a_change_that_is_nothing_to_dbt_leaves_a_manifest_as_whole_as_the_one_before(project):
+    before = prepare_manifest(project)
+    (project.folder / "notes.txt").write_text("to whom it may concern")
+    after = prepare_manifest(project)
+    assert after != before
+    assert sorted(p.name for p in after.parent.iterdir() if p.is_file()) == sorted(
+        p.name for p in before.parent.iterdir() if p.is_file()
+    )
+
+
 def test_a_manifest_that_was_shipped_is_not_made_again_unless_the_project_has_changed(project, parses, tmp_path):
     shipped = ship_manifest(project, tmp_path / "shipped")
     running = replace(project, shipped=tmp_path / "shipped")

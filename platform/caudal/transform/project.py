@@ -158,6 +158,9 @@ def _parse(project: Project, target: Path) -> None:
     said = _TIME_OF_DAY.sub("", output).strip()
     if status != 0:
         raise ProjectError(f"dbt cannot parse the project in {project.folder}:\n{said or 'it gave no reason'}")
+    if newest is not None and not (target / SERIALIZED).exists():  # dbt found all as it was, and then writes none
+        with suppress(FileNotFoundError):
+            shutil.copyfile(newest / SERIALIZED, target / SERIALIZED)
     if said:
         _LOGGER.warning("dbt warns about the project in %s:\n%s", project.folder, said)
 

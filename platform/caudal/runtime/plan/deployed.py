@@ -96,6 +96,8 @@ def _keep(manifest: Path, home: Path) -> None:
         return
     home.mkdir(parents=True, exist_ok=True)
     for name in (SERIALIZED, MANIFEST):
+        if name == SERIALIZED and not manifest.with_name(name).is_file():
+            continue  # then rows cannot be compared on a sample; everything else can
         with write_atomically(home / name) as temporary:
             shutil.copyfile(manifest.with_name(name), temporary)
 
