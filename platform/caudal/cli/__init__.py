@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,9 @@ from caudal.runtime.alerts.commands import alerts
 from caudal.runtime.backfills.commands import backfill
 from caudal.runtime.plan.commands import plan
 from caudal.runtime.version_commands import app as version_commands
+
+# Dagster tells developers of each use of what it may still change; versions are pinned, and tests hold what is used.
+warnings.filterwarnings("ignore", message=r".* is currently in (beta|preview)")
 
 app = typer.Typer(name="caudal", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(lake, name="lake")
