@@ -74,6 +74,7 @@ def lake_sensor(
         ledger = Ledger(env.state / "ledger.db")
         asked = _asked(context.cursor)
         deadline = time.monotonic() + hold_s
+        watch.wait(0.0)  # of files that are landing right now, those that come together are asked for together
         while True:
             seen = watch.look(ledger)
             busy = _busy(context.instance, raw_keys) if any(s.pending for s in seen.values()) else set()
