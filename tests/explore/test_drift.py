@@ -5,10 +5,10 @@ import json
 import duckdb
 import pytest
 
-from caudal.explore.drift import stability_index
 from caudal.explore.findings import Findings, examine
 from caudal.explore.page import table_page
 from caudal.explore.snapshot import KEPT, read_history
+from caudal.warehouse.quality.distribution import stability_index
 
 BASE = """SELECT range AS id, (range * 37 % 100)::DOUBLE AS sales, ['a', 'b'][1 + (range % 2)::INTEGER] AS kind,
     CASE WHEN range % 50 > 0 THEN 1 + range % 7 END AS units, DATE '2020-01-01' + (range % 90)::INTEGER AS day FROM range(5000)"""

@@ -147,7 +147,7 @@ def test_rows_files_and_the_time_from_file_to_mart_come_from_the_ledger(instance
 
 
 def ledger_seen_at(env):
-    from caudal.lake.ledger_database import reading
+    from caudal.store.sqlite import reading
 
     with reading(env.state / "ledger.db") as db:
         (at,) = db.execute("SELECT seen_at FROM file WHERE path LIKE '%a.csv'").fetchone()

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from caudal.environment import Environment
-from caudal.runtime import services
+from caudal.runtime import services, sockets
 from caudal.runtime.changes import Watch, package_folder
 from caudal.runtime.lock import AlreadyUp, holder, only_one
 from caudal.runtime.services import Addresses, CodeLocation, WorkspaceError
@@ -73,7 +73,7 @@ def test_dagsters_home_gets_the_settings_and_a_workspace_of_sockets_and_says_tha
 def test_a_socket_whose_path_would_be_too_long_is_at_the_same_short_place_every_time(tmp_path: Path) -> None:
     deep = Environment("local", "shop", tmp_path, tmp_path / ("d" * 100))
     place = services.socket_of(deep, SHOP)
-    assert len(str(place)) <= services.SOCKET_PATH_LIMIT
+    assert len(str(place)) <= sockets.SOCKET_PATH_LIMIT
     assert place == services.socket_of(deep, SHOP)
     assert place != services.socket_of(deep, CodeLocation("bakery", "bakery"))
 
@@ -81,8 +81,8 @@ def test_a_socket_whose_path_would_be_too_long_is_at_the_same_short_place_every_
 def test_the_sockets_are_removed_with_the_folder_for_long_paths(
     tmp_path: Path, here: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(services.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(services, "SOCKET_PATH_LIMIT", 10)
+    monkeypatch.setattr(sockets.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(sockets, "SOCKET_PATH_LIMIT", 10)
     services.prepare(here, (SHOP,))
     place = services.socket_of(here, SHOP)
     place.touch()

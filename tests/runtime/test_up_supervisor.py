@@ -183,7 +183,7 @@ def test_a_guardian_that_was_killed_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_log_that_grew_too_long_is_put_aside_at_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("caudal.runtime.supervisor.LOG_LIMIT_BYTES", 10)
+    monkeypatch.setattr("caudal.runtime.log_files.LOG_LIMIT_BYTES", 10)
     service = Service("talker", (sys.executable, "-S", "-c", "print('a' * 20)"))
     with supervisor(tmp_path) as supervised:
         supervised.run(service).wait()

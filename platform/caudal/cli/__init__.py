@@ -12,10 +12,11 @@ import typer
 
 from caudal.cli.catalogue import catalogue
 from caudal.cli.columns import lineage, trace
-from caudal.cli.lake import Company, lake
+from caudal.cli.lake import lake
 from caudal.environment import Environment
 from caudal.runtime.alerts.commands import alerts
 from caudal.runtime.backfills.commands import backfill
+from caudal.runtime.options import Company
 from caudal.runtime.plan.commands import plan
 from caudal.runtime.version_commands import app as version_commands
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from caudal.cli.lake import Company
 from caudal.environment import Environment
+from caudal.runtime.options import Company
 
 
 class LineageFormat(StrEnum):

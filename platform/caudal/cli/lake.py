@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from caudal.environment import Environment
+from caudal.runtime.options import Company
 
 lake = typer.Typer(no_args_is_help=True, help="Look at the lake.")
 
@@ -17,7 +18,6 @@ DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="Such as pos
 OptionalDataset = Annotated[str | None, typer.Argument(metavar="DATASET", help="Such as pos/transactions; default all.")]
 Paths = Annotated[list[str] | None, typer.Argument(metavar="PATH...", help="Only these files; default all that are concerned.")]
 T = TypeVar("T")
-Company = Annotated[str | None, typer.Option("--company", "-c", help="The code location; default $CAUDAL_COMPANY or shop.")]
 Samples = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, or folders of them.")]
 
 

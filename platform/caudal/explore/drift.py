@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from caudal.warehouse.quality.distribution import stability_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -60,12 +61,6 @@ def find_drift(before: Snapshot, now: Snapshot, counted: Mapping[str, Sequence[f
             sizes = (before.measured * (1 - old.nulls), now.measured * (1 - column.nulls))
             found += _of_column(name, old, column, counted.get(name, ()), sizes)
     return sorted(found, key=lambda d: (d.column != "", d.weight != "much"))
-
-
-def stability_index(before: Sequence[float], now: Sequence[float]) -> float:
-    """The population stability index of two lists of shares; an empty bin counts as a ten-thousandth."""
-    pairs = ((max(a, 1e-4), max(b, 1e-4)) for a, b in zip(before, now, strict=True))
-    return sum((b - a) * math.log(b / a) for a, b in pairs)
 
 
 def _of_table(before: Snapshot, now: Snapshot) -> Iterator[Drift]:

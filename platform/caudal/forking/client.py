@@ -204,6 +204,15 @@ def connect(path: Path) -> socket.socket:
     return connection
 
 
+def listens(path: Path) -> bool:
+    """Whether a server listens at `path`."""
+    try:
+        connect(path).close()
+    except ForkingFailed:
+        return False
+    return True
+
+
 def _readable(descriptor: int, timeout: float | None) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)

@@ -21,10 +21,11 @@ from pathlib import Path
 
 from caudal.lake.dataset import Dataset
 from caudal.lake.ledger_amendments import LedgerAmendments, raise_sequence
-from caudal.lake.ledger_database import prepare_file, transaction
+from caudal.lake.ledger_database import prepare_file
 from caudal.lake.ledger_reader import LedgerReader, select_files
 from caudal.lake.records import GONE, Batch, Outcome, Seen
 from caudal.store import LakeObject
+from caudal.store.sqlite import transaction
 
 
 class Ledger(LedgerReader, LedgerAmendments):

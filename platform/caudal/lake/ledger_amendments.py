@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from caudal.lake.ledger_database import transaction
 from caudal.lake.records import Evolved, Repair, State
+from caudal.store.sqlite import transaction
 
 
 class LedgerAmendments:

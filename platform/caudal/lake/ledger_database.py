@@ -1,13 +1,13 @@
-"""The ledger's SQLite file: its tables, and transactions on it."""
+"""The ledger's SQLite file: its tables."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
 import uuid
-from collections.abc import Generator
-from contextlib import closing, contextmanager
 from pathlib import Path
+
+from caudal.store.sqlite import advance, transaction, version_of_tables
 
 #: The tables as they came to be, one step a version of the file. A step that was released is never changed.
 _STEPS = (
@@ -64,50 +64,12 @@ def prepare_file(path: Path) -> str:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with transaction(path) as db:
-        version = _version(db)
-        if version > len(_STEPS):
-            raise UnknownLedger(
-                f"{path}: the ledger has version {version}, and this platform knows {len(_STEPS)}. "
-                "Run the platform that wrote it, or a newer one"
-            )
-        for step in _STEPS[version:]:
-            for statement in step.split(";"):
-                db.execute(statement)
-        if version < len(_STEPS):
-            db.execute(f"PRAGMA user_version = {len(_STEPS)}")
+        advance(db, _STEPS, _version(db), lambda told: UnknownLedger(f"{path}: the ledger {told}"))
         if not db.execute("SELECT 1 FROM ledger").fetchone():
             db.execute("INSERT INTO ledger VALUES (?, ?)", (uuid.uuid4().hex, int(time.time())))
         return db.execute("SELECT id FROM ledger").fetchone()[0]
 
 
-@contextmanager
-def transaction(path: Path) -> Generator[sqlite3.Connection]:
-    """One serializable transaction, durable when the block ends."""
-    with closing(_connect(path)) as db:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield db
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")
-
-
-@contextmanager
-def reading(path: Path) -> Generator[sqlite3.Connection]:
-    """One consistent view, which waits for nobody."""
-    with closing(_connect(path)) as db:
-        db.execute("BEGIN")
-        yield db
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=60, isolation_level=None)
-
-
 def _version(db: sqlite3.Connection) -> int:
     """How many steps the file has behind it. The first files did not say."""
-    told = db.execute("PRAGMA user_version").fetchone()[0]
-    return told or bool(db.execute("SELECT 1 FROM sqlite_master WHERE name = 'ledger'").fetchone())
+    return version_of_tables(db) or bool(db.execute("SELECT 1 FROM sqlite_master WHERE name = 'ledger'").fetchone())

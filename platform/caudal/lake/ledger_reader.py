@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from caudal.lake.ledger_database import reading
 from caudal.lake.records import Evolved, LedgerFile, Repair, Seen, State, Totals, Unfinished
+from caudal.store.sqlite import reading
 
 _COLUMNS = (
     "path, version, size_bytes, state, partition, live_version, may_have_rows, rows_read, rows_loaded, rows_rejected, "

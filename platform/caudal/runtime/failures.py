@@ -1,9 +1,16 @@
-"""Which failures pass by themselves, and which stay until somebody changes something. Judged by the type of the error."""
+"""Which failures pass by themselves, and which stay until somebody changes something. Judged by the type of the error.
+
+Here too: what a failure says at its innermost.
+"""
 
 from __future__ import annotations
 
 import errno
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dagster._utils.error import SerializableErrorInfo
 
 
 class Kind(Enum):
@@ -93,6 +100,13 @@ def wait_s(attempt: int) -> float | None:
 
     """
     return WAITS_S[attempt] if attempt < len(WAITS_S) else None
+
+
+def innermost_message(error: SerializableErrorInfo | None) -> str:
+    """The message at the bottom of a chain of causes, as one line; empty without an error."""
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return " ".join(error.message.split()) if error is not None else ""
 
 
 def _judge_alone(error: BaseException) -> Kind:

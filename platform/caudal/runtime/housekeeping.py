@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from caudal.runtime.company import declared_once, on_schedule
+
 if TYPE_CHECKING:
     from caudal.environment import Environment
     from caudal.runtime.history import Ages, Forgotten, History
@@ -79,12 +81,7 @@ def declared_housekeeping(tree: dg.ComponentTree) -> Housekeeping:
         ValueError: it declares that twice.
 
     """
-    found = tree.get_all_components(Housekeeping)
-    if len(found) > 1:
-        raise ValueError(
-            "`caudal.runtime.housekeeping.Housekeeping` is declared twice; there is one history: remove one declaration"
-        )
-    return found[0] if found else Housekeeping()
+    return declared_once(tree, Housekeeping, "there is one history") or Housekeeping()
 
 
 def housekeeping_definitions(env: "Environment", housekeeping: Housekeeping) -> dg.Definitions:
@@ -108,15 +105,7 @@ def housekeeping_definitions(env: "Environment", housekeeping: Housekeeping) -> 
         swept = sweep(context.instance, env, housekeeping, log=context.log.info)
         return dg.MaterializeResult(key, metadata=swept.metadata())
 
-    job = dg.define_asset_job("history_job", [history], description="Retention of runs, events, ticks and printed output.")
-    schedule = dg.ScheduleDefinition(
-        name="history",
-        job=job,
-        cron_schedule=housekeeping.schedule,
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-    )
-    return dg.Definitions(assets=[history], jobs=[job], schedules=[schedule])
+    return on_schedule("history", history, housekeeping.schedule, "Retention of runs, events, ticks and printed output.")
 
 
 @dataclass(frozen=True)

@@ -42,12 +42,19 @@ def fail_lost_runs(
         now = instance.get_run_by_id(run.run_id)  # its worker may have ended it before it was found dead
         if now is None or now.is_finished:
             continue
-        if now.status == status.CANCELING:
-            instance.report_run_canceled(now, message=reason)
-        else:
-            instance.report_run_failed(now, message=reason)
+        end_lost_run(instance, now, reason)
         ended.append(run.run_id)
     return ended
+
+
+def end_lost_run(instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str) -> None:
+    """Make a run that nobody works on a failed one, or a canceled one if that was asked for."""
+    import dagster as dg
+
+    if run.status == dg.DagsterRunStatus.CANCELING:
+        instance.report_run_canceled(run, message=reason)
+    else:
+        instance.report_run_failed(run, message=reason)
 
 
 def fail_homeless_runs(instance: dg.DagsterInstance, locations: Collection[str], before_s: float) -> list[str]:

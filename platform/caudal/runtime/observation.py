@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from caudal.runtime.failures import innermost_message
 from caudal.runtime.progress import AssetSeen, CheckSeen, FailedRun, FilesSeen, Observation, stage_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import dagster as dg
-    from dagster._utils.error import SerializableErrorInfo
 
 ROW_COUNT = "dagster/row_count"
 #: Metadata with which an asset sums itself up in a sentence, such as a model's error beside its baseline's.
@@ -169,7 +169,7 @@ class Observer:
             event = entry.get_dagster_event()
             if event.is_step_failure:
                 error = event.step_failure_data.error
-                causes[event.step_key or "a step"] = _innermost(error) or event.message or "without a message"
+                causes[event.step_key or "a step"] = innermost_message(error) or event.message or "without a message"
             elif event.event_type == dg.DagsterEventType.RUN_FAILURE:
                 message = event.message or ""
             elif event.asset_key is not None and event.asset_key.path[0] not in NOT_AWAITED:
@@ -228,7 +228,7 @@ class Observer:
             ticks = self.instance.get_ticks(state.instigator_origin_id, state.selector_id, after=self.since_s, limit=2)
             ended = [tick for tick in ticks if tick.status != TickStatus.STARTED]
             if ended and ended[0].status == TickStatus.FAILURE:
-                failing[state.name] = _innermost(ended[0].error) or "without a message"
+                failing[state.name] = innermost_message(ended[0].error) or "without a message"
             if state.name in self.subject.automation_sensors:
                 looked = any(tick.timestamp >= self._changed_s for tick in ended)
             else:
@@ -260,10 +260,3 @@ def _awaits_retry(record: dg.RunRecord, now: float) -> bool:
     tags = record.dagster_run.tags
     will = tags.get(WILL_RETRY_TAG) == "true" and AUTO_RETRY_RUN_ID_TAG not in tags
     return will and now - (record.end_time or 0.0) < RETRY_WITHIN_S
-
-
-def _innermost(error: SerializableErrorInfo | None) -> str:
-    """The message at the bottom of a chain of causes, as one line."""
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return " ".join(error.message.split()) if error is not None else ""

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from caudal.environment import Environment
-from caudal.lake.ledger_database import reading
 from caudal.lake.watch import DATASETS_TAG
 from caudal.runtime.tallies import Increase, Tallies
+from caudal.store.sqlite import reading
 
 if TYPE_CHECKING:
     import dagster as dg

@@ -7,13 +7,10 @@ the latter adds, reloading, is done here by restarting it.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
 import socket
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -21,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from caudal.environment import Environment
+from caudal.runtime.sockets import mark_of, place_of_socket
 from caudal.runtime.supervisor import Service
 
 HOST = "127.0.0.1"
@@ -49,8 +47,6 @@ SHARED_MODULES = (
 )
 #: Without the proxies that the environment may name: they know nothing of this machine's loopback.
 _LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-#: What a Unix socket's path may have on the narrowest system (macOS).
-SOCKET_PATH_LIMIT = 103
 
 
 class WorkspaceError(ValueError):
@@ -111,10 +107,7 @@ def code_locations(workspace: Path) -> tuple[CodeLocation, ...]:
 def socket_of(env: Environment, location: CodeLocation) -> Path:
     """Where the code server of `location` listens: always the same place for the same data."""
     beside = env.dagster_home / "sockets" / f"{location.name}.sock"
-    if len(os.fsencode(beside)) <= SOCKET_PATH_LIMIT:
-        return beside
-    mark = hashlib.sha256(os.fsencode(beside)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"caudal-{os.getuid()}" / f"{mark}.sock"
+    return place_of_socket(beside, f"{mark_of(beside)}.sock")
 
 
 def prepare(env: Environment, locations: tuple[CodeLocation, ...]) -> None:
@@ -147,7 +140,7 @@ def workspace_of(env: Environment) -> Path:
 
 
 def code_server(env: Environment, location: CodeLocation) -> Service:
-    """The service that holds the definitions of `location`, and runs their runs."""
+    """The service that holds the definitions of `location`. It executes a run only if no worker can be forked (`warm`)."""
     # Lazy: definitions that cannot be loaded are shown in the UI, and the server lives on.
     grpc = (*_DAGSTER, "api", "grpc", "--module-name", location.module, "--working-directory", str(env.root))
     options = ("--socket", str(socket_of(env, location)), "--location-name", location.name, "--lazy-load-user-code")

@@ -27,11 +27,11 @@ from typing import Self
 
 from caudal.forking import client
 from caudal.runtime import guardian
+from caudal.runtime.log_files import appended
 
 RESTART_DELAYS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 #: A service that ran this long has recovered: its next end is counted as its first.
 STEADY_S = 120.0
-LOG_LIMIT_BYTES = 10_000_000
 
 _GUARDIAN = (sys.executable, "-I", "-S", guardian.__file__)
 _MODULE = (sys.executable, "-m")
@@ -118,13 +118,8 @@ class Supervisor:
         assert self.nursery is not None
         self.start(Service("nursery", (*_MODULE, "caudal.forking", str(self.nursery), *modules)))
         process, deadline = self._running["nursery"].process, time.monotonic() + _NURSERY_TIMEOUT_S
-        while process.poll() is None and time.monotonic() < deadline:
-            try:
-                client.connect(self.nursery).close()
-            except client.ForkingFailed:
-                time.sleep(0.01)
-            else:
-                return
+        while process.poll() is None and time.monotonic() < deadline and not client.listens(self.nursery):
+            time.sleep(0.01)
 
     def run(self, service: Service, extra: Sequence[int] = ()) -> Process:
         """Start a program that is expected to end. It is not started again, but stopped with the rest.
@@ -194,10 +189,7 @@ class Supervisor:
         each.restart_at_s = now + RESTART_DELAYS_S[each.failures - 1]
 
     def _launch(self, service: Service, extra: Sequence[int] = ()) -> Process:
-        log = self.log(service)
-        if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
-            log.replace(log.with_suffix(".log.1"))
-        with log.open("ab") as output, open(os.devnull, "rb") as nothing:
+        with appended(self.log(service)) as output, open(os.devnull, "rb") as nothing:
             process = self._forked(service, nothing.fileno(), output.fileno(), extra) or subprocess.Popen(
                 [*_GUARDIAN, "become", str(os.getpid()), *service.command, *(str(descriptor) for descriptor in extra)],
                 stdin=nothing,

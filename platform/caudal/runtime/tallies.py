@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from caudal.lake.ledger_database import reading, transaction
+from caudal.store.sqlite import reading, transaction
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS tally (name TEXT, labels TEXT, value REAL NOT NULL, PRIMARY KEY (name, labels)) WITHOUT ROWID",

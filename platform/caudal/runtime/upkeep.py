@@ -6,6 +6,7 @@ import dagster as dg
 
 from caudal.environment import Environment
 from caudal.lake.dataset import Dataset
+from caudal.runtime.company import declared_once, on_schedule
 from caudal.warehouse import delta, duplicates
 from caudal.warehouse.assets import duplicates_result
 from caudal.warehouse.component import raw_key
@@ -62,10 +63,7 @@ def declared_upkeep(tree: dg.ComponentTree) -> Upkeep:
         ValueError: it declares that twice.
 
     """
-    found = tree.get_all_components(Upkeep)
-    if len(found) > 1:
-        raise ValueError("`caudal.runtime.upkeep.Upkeep` is declared twice; it is about all raw tables: remove one declaration")
-    return found[0] if found else Upkeep()
+    return declared_once(tree, Upkeep, "it is about all raw tables") or Upkeep()
 
 
 def upkeep_definitions(env: Environment, datasets: Sequence[Dataset], upkeep: Upkeep) -> dg.Definitions:
@@ -105,15 +103,7 @@ def upkeep_definitions(env: Environment, datasets: Sequence[Dataset], upkeep: Up
             raise dg.Failure(f"Upkeep failed for {', '.join(failed)}: see the log. Nobody's rows are touched by that.")
         yield dg.MaterializeResult(key, metadata=_metadata(done))
 
-    job = dg.define_asset_job("upkeep_job", [raw_tables], description="Compaction and retention of raw tables.")
-    schedule = dg.ScheduleDefinition(
-        name="upkeep",
-        job=job,
-        cron_schedule=upkeep.schedule,
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-    )
-    return dg.Definitions(assets=[raw_tables], jobs=[job], schedules=[schedule])
+    return on_schedule("upkeep", raw_tables, upkeep.schedule, "Compaction and retention of raw tables.")
 
 
 def compact(env: Environment, datasets: Iterable[Dataset], upkeep: Upkeep) -> Iterator[str]:

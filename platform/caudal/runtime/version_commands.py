@@ -9,10 +9,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from caudal.environment import Environment
+from caudal.runtime.options import Company
 
 app = typer.Typer()
 
-Company = Annotated[str | None, typer.Option("--company", "-c", help="The code location; default $CAUDAL_COMPANY or shop.")]
 Table = Annotated[str, typer.Argument(metavar="TABLE", help="Such as marts.daily_sales.")]
 
 

@@ -1,6 +1,7 @@
 """Objects of the lake, in a local folder, Google Cloud Storage, S3 or HDFS, behind one interface: `open_store(url)`.
 
-Here too, for the many files that are always local: `write_atomically` and `exclusive_lock`. Not here: what the objects mean.
+Here too, for the many files that are always local: `write_atomically`, `exclusive_lock` and, in `sqlite`, transactions.
+Not here: what the objects mean.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from caudal.lake.dataset import Duplicates as Compared
 from caudal.store import write_atomically
 from caudal.warehouse import delta
 from caudal.warehouse.engine import connect_memory
-from caudal.warehouse.sql import identifier, text
+from caudal.warehouse.sql import identifier, one_row, text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,8 +135,8 @@ def _count(connection: duckdb.DuckDBPyConnection, compared: Compared, version: i
     connection.execute(
         f"CREATE TABLE suspect AS SELECT h FROM (SELECT hash({listed}) AS h FROM raw) GROUP BY h HAVING count(*) > 1"
     )
-    (rows,) = _one(connection, "SELECT count(*) FROM raw")
-    if _one(connection, "SELECT count(*) FROM suspect") == (0,):
+    (rows,) = one_row(connection, "SELECT count(*) FROM raw")
+    if one_row(connection, "SELECT count(*) FROM suspect") == (0,):
         return Duplicates(compared, version, rows)
     value = "{" + ", ".join(f"{identifier(name)}: {identifier(name)}" for name in columns) + "}"
     shown = {name: f"first.value.{identifier(name)}" if may else "'not shown'" for name, may in columns.items()}
@@ -150,7 +150,7 @@ def _count(connection: duckdb.DuckDBPyConnection, compared: Compared, version: i
         CREATE TABLE several AS
         SELECT h, value, count(*) AS files, sum(n)::BIGINT AS n FROM standing GROUP BY h, value HAVING sum(n) > 1
     """)
-    beyond_first, shared_rows, shared = _one(
+    beyond_first, shared_rows, shared = one_row(
         connection,
         "SELECT coalesce(sum(n - 1), 0), coalesce(sum(n) FILTER (files > 1), 0), count(*) FILTER (files > 1) FROM several",
     )
@@ -180,12 +180,6 @@ def _count(connection: duckdb.DuckDBPyConnection, compared: Compared, version: i
         tuple(Pair(*row) for row in pairs),
         tuple(Sample(value, tuple(files)) for value, files in samples),
     )
-
-
-def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple:
-    row = connection.execute(sql).fetchone()
-    assert row is not None
-    return row
 
 
 def _record(env: Environment, dataset: Dataset) -> Path:

@@ -1,6 +1,11 @@
-"""Names and values as SQL text."""
+"""Names and values as SQL text, and the one row of a query that has one."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 def identifier(name: str) -> str:
@@ -17,3 +22,10 @@ def first_of(*cases: tuple[str, str], otherwise: str = "NULL") -> str:
     """A `CASE` of (condition, value)."""
     whens = " ".join(f"WHEN {condition} THEN {value}" for condition, value in cases)
     return f"CASE {whens} ELSE {otherwise} END"
+
+
+def one_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple:
+    """The first row of a query that always has one, such as an aggregate without groups."""
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    return row

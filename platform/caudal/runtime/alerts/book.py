@@ -13,11 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from caudal.environment import Environment
-from caudal.runtime.alerts.database import prepare_file, reading, transaction
+from caudal.runtime.alerts.database import prepare_file
 from caudal.runtime.alerts.facts import Ended, Facts, Problem, Quarantined, Target, owner_of
 from caudal.runtime.alerts.message import Incident, plain
 from caudal.runtime.alerts.quarantine import Baseline, judged
 from caudal.runtime.alerts.settings import Settings
+from caudal.store.sqlite import reading, transaction
 
 #: So many different errors of one subject are told apart; further ones are counted with the last.
 CAUSES_OF_ONE_SUBJECT = 3

@@ -8,10 +8,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from caudal.environment import Environment
+from caudal.runtime.options import Company
 
 alerts = typer.Typer(help="What is wrong, and who is told.")
-
-Company = Annotated[str | None, typer.Option("--company", "-c", help="The code location; default $CAUDAL_COMPANY or shop.")]
 
 
 @alerts.callback(invoke_without_command=True)

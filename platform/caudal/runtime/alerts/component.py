@@ -7,6 +7,7 @@ import dagster as dg
 
 from caudal.environment import Environment
 from caudal.runtime.alerts.settings import LOG, Channel, Growth, Route, Settings
+from caudal.runtime.company import declared_once
 
 KINDS = ("run", "check", "late", "quarantine")
 
@@ -126,10 +127,7 @@ def declared_alerts(tree: dg.ComponentTree) -> Alerts | None:
         ValueError: it declares that twice.
 
     """
-    found = tree.get_all_components(Alerts)
-    if len(found) > 1:
-        raise ValueError("`caudal.runtime.alerts.component.Alerts` is declared twice; remove one declaration")
-    return found[0] if found else None
+    return declared_once(tree, Alerts)
 
 
 def settings_of(tree: dg.ComponentTree, env: Environment) -> Settings:

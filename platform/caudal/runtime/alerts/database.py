@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
-from caudal.lake.ledger_database import reading, transaction
-
-__all__ = ["prepare_file", "reading", "transaction"]
+from caudal.store.sqlite import advance, reading, transaction, version_of_tables
 
 #: The tables as they came to be, one step a version of the file. A step that was released is never changed.
 _STEPS = (
@@ -54,21 +51,8 @@ def prepare_file(path: Path) -> None:
     """
     if path.exists():
         with reading(path) as db:
-            if _version(db) == len(_STEPS):
+            if version_of_tables(db) == len(_STEPS):
                 return
     path.parent.mkdir(parents=True, exist_ok=True)
     with transaction(path) as db:
-        version = _version(db)
-        if version > len(_STEPS):
-            raise UnknownAlerts(
-                f"{path}: the file has version {version}, and this platform knows {len(_STEPS)}. "
-                "Run the platform that wrote it, or a newer one"
-            )
-        for step in _STEPS[version:]:
-            for statement in step.split(";"):
-                db.execute(statement)
-        db.execute(f"PRAGMA user_version = {len(_STEPS)}")
-
-
-def _version(db: sqlite3.Connection) -> int:
-    return db.execute("PRAGMA user_version").fetchone()[0]
+        advance(db, _STEPS, version_of_tables(db), lambda told: UnknownAlerts(f"{path}: the file {told}"))

@@ -10,8 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from caudal.runtime.alerts.book import Book, select_incidents
-from caudal.runtime.alerts.database import reading, transaction
 from caudal.runtime.alerts.message import Incident, Occasion
+from caudal.store.sqlite import reading, transaction
 
 #: A claim is another's for so long; longer than one sending can take.
 CLAIM_S = 120.0

@@ -11,10 +11,10 @@ import dagster as dg
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
-from dagster._utils.error import SerializableErrorInfo
 
 from caudal.runtime.alerts.facts import JOB, STEP, Ended, Problem, Target
 from caudal.runtime.alerts.settings import LOGGER
+from caudal.runtime.failures import innermost_message
 
 #: Runs that ended this long before the first look are told of. Older ones are history.
 FIRST_LOOK_S = 86400.0
@@ -155,7 +155,7 @@ def _problems(instance: dg.DagsterInstance, graph: BaseAssetGraph, run: dg.Dagst
         elif event.event_type == _EVENT.ASSET_MATERIALIZATION and event.asset_key:
             made.add(event.asset_key)
         elif event.event_type == _EVENT.STEP_FAILURE:
-            errors[step] = _told(event.step_failure_data.error) or event.message or "failed without a message"
+            errors[step] = innermost_message(event.step_failure_data.error) or event.message or "failed without a message"
             started.discard(step)
         elif event.event_type == _EVENT.STEP_START:
             started.add(step)
@@ -163,7 +163,7 @@ def _problems(instance: dg.DagsterInstance, graph: BaseAssetGraph, run: dg.Dagst
             started.discard(step)
         elif event.event_type == _EVENT.RUN_FAILURE:
             data = event.event_specific_data
-            message = _told(getattr(data, "error", None)) or event.message or ""
+            message = innermost_message(getattr(data, "error", None)) or event.message or ""
     about = _About(instance, graph, run, end_s)
     for step, error in errors.items():
         keys = planned.get(step, set())
@@ -291,10 +291,3 @@ def _end(record: dg.RunRecord) -> float:
 
 def _name(key: dg.AssetKey) -> str:
     return "/".join(key.path)
-
-
-def _told(error: SerializableErrorInfo | None) -> str:
-    """The message at the bottom of a chain of causes."""
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return " ".join(error.message.split()) if error is not None else ""

@@ -12,6 +12,7 @@ import typer
 
 from caudal.declaration import DeclarationError
 from caudal.environment import Environment
+from caudal.runtime.options import Company
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -23,7 +24,6 @@ backfill = typer.Typer(
     help="Make again what was made before, as a file asks for that somebody else has reviewed.", no_args_is_help=True
 )
 
-Company = Annotated[str | None, typer.Option("--company", "-c", help="The code location; default $CAUDAL_COMPANY or shop.")]
 File = Annotated[Path, typer.Argument(help="A file below platform/<company>/backfills, or its name.")]
 
 _LISTED = 10

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from caudal.environment import Environment
+from caudal.runtime.options import Company
 
 if TYPE_CHECKING:
     from caudal.runtime.plan.plan import Plan
-
-Company = Annotated[str | None, typer.Option("--company", "-c", help="The code location; default $CAUDAL_COMPANY or shop.")]
 
 NOTHING_BREAKS, BREAKS, CANNOT_PLAN = 0, 1, 2
 

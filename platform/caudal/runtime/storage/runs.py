@@ -19,10 +19,6 @@ class RunStorage(Stored, SqliteRunStorage):
 
     file_name = "runs.db"
 
-    def __init__(self, base_dir: str | None = None) -> None:
-        self._folder = base_dir
-        super().__init__("")
-
     @staticmethod
     def make(path: Path) -> None:
         SqliteRunStorage.from_local(str(path.parent))

@@ -28,6 +28,10 @@ class Stored:
     _database_or_none: Database | None = None
     _folder: str | None = None
 
+    def __init__(self, base_dir: str | None = None) -> None:
+        self._folder = base_dir
+        super().__init__("")  # ty: ignore[too-many-positional-arguments] - Dagster's, which asks for a connection string
+
     @staticmethod
     def make(path: Path) -> None:
         """A new, empty database at `path`, by Dagster's own class."""

@@ -19,10 +19,6 @@ class TickStorage(Stored, SqliteScheduleStorage):
 
     file_name = "schedules.db"
 
-    def __init__(self, base_dir: str | None = None) -> None:
-        self._folder = base_dir
-        super().__init__("")
-
     @staticmethod
     def make(path: Path) -> None:
         SqliteScheduleStorage.from_local(str(path.parent))

@@ -9,7 +9,6 @@ warning in its log.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -28,9 +27,11 @@ from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, 
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
 
 from caudal.forking import client
+from caudal.runtime.log_files import appended
 from caudal.runtime.warm.places import Places
 from caudal.runtime.warm.queue import places_of
 from caudal.runtime.warm.workers import By
+from caudal.store import exclusive_lock
 
 if TYPE_CHECKING:
     from dagster._core.origin import RepositoryPythonOrigin
@@ -43,7 +44,6 @@ START_TIMEOUT_S = 120.0
 RETRY_AFTER_S = 60.0
 #: A run that was asked to end and goes on is killed after so long, before Dagster calls it canceled (30 s).
 GRACE_S = 20.0
-LOG_LIMIT_BYTES = 10_000_000
 
 
 class WarmRunLauncher(RunLauncher, ConfigurableClass):
@@ -167,12 +167,11 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
             ForkingFailed: it cannot be had.
         """
         path = self.places.parent(location, server_id)
-        if _listens(path):
+        if client.listens(path):
             return path
         self.places.prepare()
-        with path.with_suffix(".starting").open("a") as starting:
-            fcntl.flock(starting, fcntl.LOCK_EX)  # however many launches race, one starts it
-            if _listens(path):
+        with exclusive_lock(path.with_suffix(".starting")):  # however many launches race, one starts it
+            if client.listens(path):
                 return path
             if time.monotonic() < self._failed.get(path, 0.0):
                 raise client.ForkingFailed(f"the parent of {location} could not be started a moment ago")
@@ -195,7 +194,7 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
                 start_new_session=True,
             )
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not _listens(path):
+        while not client.listens(path):
             if started.poll() is not None:
                 raise client.ForkingFailed(
                     f"the parent of {location} ended with status {started.poll()}; see {self.places.log(location)}"
@@ -231,9 +230,7 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
     def _log(self, location: str) -> Generator[int]:
         path = self.places.log(location)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
-            path.replace(path.with_suffix(".log.1"))
-        with path.open("ab") as opened:
+        with appended(path) as opened:
             yield opened.fileno()
 
     # Ending, and being alive
@@ -291,11 +288,3 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
     def dispose(self) -> None:
         """Runs and parents go on."""
         self._stock.dispose()
-
-
-def _listens(path: Path) -> bool:
-    try:
-        client.connect(path).close()
-    except client.ForkingFailed:
-        return False
-    return True

@@ -15,7 +15,7 @@ from dagster._core.launcher.base import WorkerStatus
 from dagster._core.workspace.context import IWorkspaceProcessContext
 from dagster._daemon.daemon import DaemonIterator, MonitoringDaemon
 
-from caudal.runtime.lost_runs import fail_homeless_runs
+from caudal.runtime.lost_runs import end_lost_run, fail_homeless_runs
 from caudal.runtime.warm.launcher import WarmRunLauncher
 from caudal.runtime.warm.places import Places
 from caudal.runtime.warm.queue import places_of, wake
@@ -90,11 +90,15 @@ class WorkersDaemon(MonitoringDaemon):
                     places.workers.send_signal(run_id, signal.SIGKILL)
                 places.workers.forget(run_id)
             elif claim.by is By.STOCK and run.status == _STATUS.STARTING and _is_lost(instance, run):
-                end(instance, run, "The code server that was given this run does not know it, and nobody has begun it.")
+                end_lost_run(
+                    instance, run, "The code server that was given this run does not know it, and nobody has begun it."
+                )
                 places.workers.forget(run_id)
                 wake(places)
             elif claim.by is By.WARM and not claim.alive and run.status in _BEGUN:
-                end(instance, run, f"The worker of this run (pid: {claim.pid}) has ended without a word: killed, or crashed.")
+                end_lost_run(
+                    instance, run, f"The worker of this run (pid: {claim.pid}) has ended without a word: killed, or crashed."
+                )
                 places.workers.forget(run_id)
                 wake(places)
 
@@ -109,14 +113,6 @@ def _is_lost(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     return health.status != WorkerStatus.RUNNING and again is not None and again.status == run.status
 
 
-def end(instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str) -> None:
-    """Make a run that nobody works on a failed one, or a canceled one if that was asked for."""
-    if run.status == _STATUS.CANCELING:
-        instance.report_run_canceled(run, message=reason)
-    else:
-        instance.report_run_failed(run, message=reason)
-
-
 def end_never_begun(instance: dg.DagsterInstance, places: Places, before_s: float) -> list[str]:
     """End the runs that a daemon was launching when it ended, and whose launch reached nobody; the ids of those runs.
 
@@ -126,6 +122,6 @@ def end_never_begun(instance: dg.DagsterInstance, places: Places, before_s: floa
     for record in instance.get_run_records(dg.RunsFilter(statuses=[_STATUS.STARTING])):
         run = record.dagster_run
         if record.update_timestamp.timestamp() < before_s and places.workers.claim(run.run_id, By.NOBODY):
-            end(instance, run, "The daemon ended while it launched this run, and nobody had begun it.")
+            end_lost_run(instance, run, "The daemon ended while it launched this run, and nobody had begun it.")
             ended.append(run.run_id)
     return ended

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from caudal.runtime.sockets import mark_of, place_of_socket
 from caudal.runtime.warm.workers import Workers
 
-#: What a Unix socket's path may have on the narrowest system (macOS), with what a server appends to it.
-_LONGEST_SOCKET = 97
+#: How much a server appends to the path of its socket.
+_APPENDED = 6
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,7 @@ class Places:
 
     def socket(self, name: str) -> Path:
         """Where a socket called `name` is: beside the rest, or below the system's temporary folder if the path is too long."""
-        beside = self.folder / f"{name}.sock"
-        if len(os.fsencode(beside)) > _LONGEST_SOCKET:
-            mark = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
-            beside = Path(tempfile.gettempdir()) / f"caudal-{os.getuid()}" / mark / f"{name}.sock"
-        return beside
+        return place_of_socket(self.folder / f"{name}.sock", f"{mark_of(self.home)}/{name}.sock", spare=_APPENDED)
 
     def prepare(self) -> None:
         """Create the folders, for this user only."""

@@ -9,11 +9,11 @@ is told from the declared index on, and only where chance makes no such index.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from caudal.warehouse.sql import identifier
+from caudal.warehouse.sql import identifier, one_row
 
 if TYPE_CHECKING:
     import duckdb
@@ -63,15 +63,10 @@ class Compared:
     changed: bool = False
 
 
-def stability_index(before: Mapping[Any, int], now: Mapping[Any, int]) -> float:
-    """The population stability index of two counts by bin."""
-    n, m = sum(before.values()), sum(now.values())
-    total = 0.0
-    for name in before.keys() | now.keys():
-        p = max(now.get(name, 0) / m, _LEAST_SHARE)
-        q = max(before.get(name, 0) / n, _LEAST_SHARE)
-        total += (p - q) * math.log(p / q)
-    return total
+def stability_index(before: Iterable[float], now: Iterable[float]) -> float:
+    """The population stability index of two lists of shares, bin by bin; an empty bin counts as a ten-thousandth."""
+    pairs = ((max(p, _LEAST_SHARE), max(q, _LEAST_SHARE)) for q, p in zip(before, now, strict=True))
+    return sum((p - q) * math.log(p / q) for p, q in pairs)
 
 
 def chance_index(bins: int, n: int, m: int) -> float:
@@ -91,17 +86,18 @@ def compare(
     compared = []
     for name, kind in columns:
         quoted = identifier(name)
-        n, nulls_before, distinct = _one(
+        n, nulls_before, distinct = one_row(
             connection, f"SELECT count({quoted}), 1 - count({quoted}) / count(*), approx_count_distinct({quoted}) FROM {before}"
         )
-        m, nulls_now = _one(connection, f"SELECT count({quoted}), 1 - count({quoted}) / count(*) FROM {now}")
+        m, nulls_now = one_row(connection, f"SELECT count({quoted}), 1 - count({quoted}) / count(*) FROM {now}")
         least, index, told = settings.index, None, ""
         if min(n, m) == 0 or _is_name(kind, n, distinct):
             told = "not compared: " + ("no values" if min(n, m) == 0 else "nearly each row has a value of its own")
         elif (bins := _bins(connection, before, now, quoted, kind, distinct)) is not None:
             old, new = bins
-            index = stability_index(old, new)
-            least = max(settings.index, chance_index(len(old.keys() | new.keys()), n, m))
+            names = list(old.keys() | new.keys())
+            index = stability_index(_shares(old, names), _shares(new, names))
+            least = max(settings.index, chance_index(len(names), n, m))
             told = _most(old, new) if index >= least else ""
         else:
             told = "not compared: neither number nor text"
@@ -125,7 +121,7 @@ def _bins(
         return _counts(connection, before, quoted, quoted), _counts(connection, now, quoted, quoted)
     else:
         return None
-    (edges,) = _one(
+    (edges,) = one_row(
         connection,
         f"SELECT list_sort(list_distinct(quantile_cont({value}, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]))) "
         f"FROM {before} WHERE {quoted} IS NOT NULL AND isfinite({value})",
@@ -143,6 +139,11 @@ def _counts(connection: duckdb.DuckDBPyConnection, table: str, value: str, quote
     return dict(connection.execute(sql).fetchall())
 
 
+def _shares(counts: Mapping[Any, int], names: Sequence[Any]) -> list[float]:
+    total = sum(counts.values())
+    return [counts.get(name, 0) / total for name in names]
+
+
 def _most(old: Mapping[Any, int], new: Mapping[Any, int]) -> str:
     """The bin whose share changed most, in words."""
     n, m = sum(old.values()), sum(new.values())
@@ -150,9 +151,3 @@ def _most(old: Mapping[Any, int], new: Mapping[Any, int]) -> str:
     p, q = old.get(name, 0) / n, new.get(name, 0) / m
     what = "a range of values" if isinstance(name, int) and not isinstance(name, bool) else f"`{name}`"
     return f"{what}: {p:.1%} before, {q:.1%} now"
-
-
-def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple:
-    row = connection.execute(sql).fetchone()
-    assert row is not None
-    return row

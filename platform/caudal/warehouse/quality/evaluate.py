@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from caudal.contracts.rules import Rule
 from caudal.warehouse.quality.experience import judge_distribution, judge_freshness, judge_volume
 from caudal.warehouse.quality.outcome import THIS, Outcome, Table
-from caudal.warehouse.sql import identifier, text
+from caudal.warehouse.sql import identifier, one_row, text
 
 if TYPE_CHECKING:
     import duckdb
@@ -96,8 +96,8 @@ def _rows(connection: duckdb.DuckDBPyConnection, rule: Rule, table: Table, resol
     if rule.name in table.counted:
         broken, rows = table.counted[rule.name]
     else:
-        (broken,) = _one(connection, f"SELECT count(*) FROM ({failing})")
-        (rows,) = _one(connection, f"SELECT count(*) FROM {THIS}")
+        (broken,) = one_row(connection, f"SELECT count(*) FROM ({failing})")
+        (rows,) = one_row(connection, f"SELECT count(*) FROM {THIS}")
     share = 100 * broken / rows if rows else 0.0
     passed = rule.bound.accepts(share if rule.bound.unit == "percent" else broken)
     words = {
@@ -112,7 +112,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, rule: Rule, table: Table, resol
 
 
 def _number(connection: duckdb.DuckDBPyConnection, rule: Rule) -> Outcome:
-    (value,) = _one(connection, rule.sql or f"SELECT count(*) FROM {THIS}")
+    (value,) = one_row(connection, rule.sql or f"SELECT count(*) FROM {THIS}")
     what = "rows" if rule.kind == "count" else "the query's number"
     if value is None:
         return Outcome(rule, False, rule.bound.told, f"{what}: none")
@@ -126,9 +126,3 @@ def _literal(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     return text(str(value))
-
-
-def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple:
-    row = connection.execute(sql).fetchone()
-    assert row is not None
-    return row

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from caudal.contracts.rules import Rule
 from caudal.warehouse.quality import distribution, volume
 from caudal.warehouse.quality.outcome import THIS, Outcome, Table
-from caudal.warehouse.sql import identifier, text
+from caudal.warehouse.sql import identifier, one_row, text
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,7 +23,7 @@ _AHEAD_HOURS = 24
 def judge_freshness(connection: duckdb.DuckDBPyConnection, rule: Rule, table: Table) -> Outcome:
     assert rule.within_hours is not None
     name = rule.columns[0]
-    (newest,) = _one(connection, f"SELECT max({identifier(name)}) FROM {THIS}")
+    (newest,) = one_row(connection, f"SELECT max({identifier(name)}) FROM {THIS}")
     expected = f"a newest {name} of the last {rule.within_hours:g} hours"
     if newest is None:
         return Outcome(rule, False, expected, f"no row has a {name}")
@@ -85,7 +85,7 @@ def _days(connection: duckdb.DuckDBPyConnection, by: str, table: Table, settings
     day = f"CAST({identifier(by)} AS DATE)"
     latest = text((table.now + dt.timedelta(hours=_AHEAD_HOURS)).date().isoformat())
     span = settings.judged + settings.history + settings.leave_out
-    (newest,) = _one(connection, f"SELECT max({day}) FROM {THIS} WHERE {day} <= DATE {latest}")
+    (newest,) = one_row(connection, f"SELECT max({day}) FROM {THIS} WHERE {day} <= DATE {latest}")
     if newest is None:
         return []
     rows = connection.execute(
@@ -111,7 +111,7 @@ def judge_distribution(connection: duckdb.DuckDBPyConnection, rule: Rule, table:
             f"(SELECT * FROM {THIS} WHERE _loaded_at >= CAST({oldest} AS TIMESTAMPTZ) "
             f"AND _loaded_at < CAST({newest} AS TIMESTAMPTZ))"
         )
-    counts = [_one(connection, f"SELECT count(*) FROM {side}")[0] for side in (before, now)]
+    counts = [one_row(connection, f"SELECT count(*) FROM {side}")[0] for side in (before, now)]
     if min(counts) < settings.least_rows:
         found = f"{counts[0]:,} rows before and {counts[1]:,} now, too few to compare (at least {settings.least_rows})"
         return Outcome(rule, True, expected, found)
@@ -138,9 +138,3 @@ def judge_distribution(connection: duckdb.DuckDBPyConnection, rule: Rule, table:
     if max(counts) > _SAMPLED_ROWS:
         found += f" (samples of {_SAMPLED_ROWS:,} rows)"
     return Outcome(rule, not changed, expected, found, {"columns changed": len(changed)}, details)
-
-
-def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple:
-    row = connection.execute(sql).fetchone()
-    assert row is not None
-    return row
