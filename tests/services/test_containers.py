@@ -3,19 +3,18 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.services.servers import ROOT, free_port, until
+
 DOCKER = ROOT / "deploy" / "docker"
 OURS = ("code", "webserver", "daemon", "api")
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
@@ -44,19 +43,6 @@ class Host:
         return [str(scripts / command[0]), *command[1:]] if (scripts / command[0]).exists() else command
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def until(true: Callable[[], object], within_s: float) -> None:
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.1)
-
-
 @pytest.fixture
 def postgres() -> Iterator[int]:
     """A PostgreSQL of this test's own; its port."""
@@ -78,11 +64,13 @@ def postgres() -> Iterator[int]:
         server = subprocess.Popen([*other_user, programs / "postgres", *options], stderr=log, cwd="/", start_new_session=True)
     login = {"PGPASSWORD": PASSWORD, "PGUSER": "caudal", "PGHOST": "127.0.0.1", "PGPORT": str(port)}
     create = [programs / "psql", "-qc", "create database caudal", "postgres"]
-    until(lambda: subprocess.run(create, env=login, check=False, capture_output=True).returncode == 0, within_s=30)
-    yield port
-    os.killpg(server.pid, signal.SIGINT)
-    server.wait(30)
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        until(lambda: subprocess.run(create, env=login, check=False, capture_output=True).returncode == 0, within_s=30)
+        yield port
+    finally:
+        os.killpg(server.pid, signal.SIGINT)
+        server.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

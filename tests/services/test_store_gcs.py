@@ -9,18 +9,15 @@ import uuid
 import pytest
 
 from caudal.store import StoreError, StoreUnreachable, open_store
-from tests.services.servers import BadNetwork, answers, free_port, installed, started
+from tests.services.servers import BadNetwork
 
 pytest.register_assert_rewrite("tests.store.behaviour")
 from tests.store.behaviour import *  # noqa: E402, F403
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory):
-    port = free_port()
-    command = [installed("gcs/server"), "-port", port, "-bucket", "lakes"]
-    with started(command, tmp_path_factory.mktemp("gcs") / "log", ready=lambda _: answers(port, "/storage/v1/b/lakes/o")):
-        yield port
+def port(gcs):
+    return gcs.port
 
 
 @pytest.fixture(scope="module")
