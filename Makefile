@@ -2,7 +2,7 @@
 # make run ONCE=1 the same, but it ends when all is materialized: 0 only if everything passed
 # make test       everything set up, and every test that needs nothing but what it installs
 # make lint       style, layers and types
-# make services   tests against real servers; what is not on this machine is skipped, by name
+# make services   tests against real servers, two modules at a time; what is not on this machine is skipped, by name
 # make faults     tests that kill processes, 200 times; SHORT=1 ten times
 # make bench      the benchmarks, against peers and limits; BENCH="normalize" those by name
 # make clean      removes what was installed and built; data/ stays (DATA=1 removes it too)
@@ -30,7 +30,7 @@ lint: installed-for-development
 	$(BIN)/ty check platform docs deploy
 
 services: installed-for-development
-	@deploy/local/run_tests tests/services "tests of real servers" -rs $(PYTEST)
+	@deploy/local/run_tests tests/services "tests of real servers" -n 2 --dist loadfile -rs $(PYTEST)
 
 faults: installed-for-development
 	@CAUDAL_FAULTS=$(if $(SHORT),10,200) deploy/local/run_tests tests/faults "fault tests" -rs $(PYTEST)

@@ -43,3 +43,11 @@ def test_every_package_says_what_lives_in_it():
         if not p.read_text().lstrip().startswith('"""')
     ]
     assert silent == []
+
+
+def test_the_command_line_is_there_before_what_its_commands_import():
+    """Each command imports what it needs when it is called: `caudal --help`, and whoever completes a line, waits for none."""
+    listed = "import sys, caudal.cli; print(*sorted(name for name in sys.modules if name.startswith(('caudal.', 'dagster'))))"
+    done = subprocess.run([sys.executable, "-c", listed], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    stages = ("dagster", "caudal.contracts", "caudal.lake", "caudal.store", "caudal.transform", "caudal.warehouse")
+    assert [name for name in done.stdout.split() if name.startswith(stages)] == []

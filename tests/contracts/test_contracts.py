@@ -78,8 +78,8 @@ def test_a_contract_has_columns_of_every_type_in_four_dialects(read):
         ("TIME", "TIME", "time64[us]"),
         ("TIMESTAMP", "DATETIME", "timestamp[us]"),
         ("TIMESTAMP WITH TIME ZONE", "TIMESTAMP", "timestamp[us, tz=UTC]"),
-        ("VARCHAR", "JSON", "string"),
-        ("VARCHAR", "JSON", "string"),
+        ("VARCHAR", "STRING", "string"),
+        ("VARCHAR", "STRING", "string"),
     ]
     schema = contract.arrow_schema()
     assert schema.names == [*"abcdefghijkl", "_file", "_version", "_row", "_loaded_at"]

@@ -16,6 +16,7 @@ from caudal.runtime.alerts.facts import Ended, Facts, Problem, Target
 from caudal.runtime.alerts.settings import Settings
 from caudal.runtime.tallies import Increase, Tallies
 from caudal.store import LakeObject
+from caudal.warehouse.bigquery.spending import Spending, Spent
 
 
 @pytest.fixture(autouse=True)
@@ -170,6 +171,17 @@ def test_open_incidents_and_failing_checks_are_told(instance, env):
     samples = scrape(instance, env)
     assert samples["caudal_incidents_open", (("kind", "run"),)] == 1
     assert samples["caudal_check_failing", (("check", "a: positive"),)] == 1
+
+
+def test_what_bigquery_billed_is_told_by_asset_group_and_only_rises(instance, env):
+    assert not [name for name, _ in scrape(instance, env) if name == "caudal_bytes_billed_total"]
+    spending = Spending.of(env)
+    spending.count("run", [Spent("a", "sales", "marts/sales/daily", 2**40, 6.25), Spent("b", "web", "marts/web/visits", 10, 0)])
+    spending.count("again", [Spent("a", "sales", "marts/sales/daily", 2**40, 6.25)])
+    samples = scrape(instance, env)
+    assert samples["caudal_bytes_billed_total", (("group", "sales"),)] == 2**40
+    assert samples["caudal_billed_usd_total", (("group", "sales"),)] == 6.25
+    assert samples["caudal_bigquery_jobs_total", (("group", "web"),)] == 1
 
 
 def test_heartbeats_of_daemons_are_told_by_age_and_all_of_a_real_home_can_be_read(on_disk, env):

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,49 +58,49 @@ def sample_home(needs_quickstart: None, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="session")
 def register_landed() -> RegisterLanded:
     """Make all that landed in a company's folder queryable by the names of the raw tables, as the files hold it."""
-
-    def register(connection: "duckdb.DuckDBPyConnection", home: Path) -> None:
-        import pandas as pd
-        from openpyxl import load_workbook
-
-        for table, reader in (("transactions", "read_parquet"), ("redemptions", "read_json")):
-            files = f"{reader}('{home}/lake/pos/{table}/*')"
-            connection.execute(f"create temp view pos__{table} as select * from {files}")
-        with closing(sqlite3.connect(home / "sources" / "product.sqlite")) as database:
-            for table in ("products", "households", "campaigns", "campaign_households", "coupons"):
-                frame = pd.read_sql_query(f"select * from {table}", database)
-                connection.register(f"product_db__{table}", frame)
-        sheet = load_workbook(home / "lake" / "finance" / "weekly_close" / "weekly_close_2017.xlsx").worksheets[0]
-        _, _, _, header, *weeks = sheet.iter_rows(values_only=True)
-        connection.register("finance__weekly_close", pd.DataFrame(weeks, columns=header))
-
     return register
 
 
 @pytest.fixture(scope="session")
-def load_raw(contracts: dict[str, Contract], register_landed: RegisterLanded) -> LoadRaw:
+def load_raw(contracts: dict[str, Contract]) -> LoadRaw:
     """Create a DuckDB file whose schema `raw` holds what landed, under the contracts; empty tables if there is no folder."""
+    return partial(load, contracts)
 
-    def load(database: Path, home: Path | None) -> None:
-        import duckdb
 
-        with duckdb.connect(str(database)) as connection:
-            connection.execute("create schema raw")
+def register(connection: "duckdb.DuckDBPyConnection", home: Path) -> None:
+    import pandas as pd
+    from openpyxl import load_workbook
+
+    for table, reader in (("transactions", "read_parquet"), ("redemptions", "read_json")):
+        files = f"{reader}('{home}/lake/pos/{table}/*')"
+        connection.execute(f"create temp view pos__{table} as select * from {files}")
+    with closing(sqlite3.connect(home / "sources" / "product.sqlite")) as database:
+        for table in ("products", "households", "campaigns", "campaign_households", "coupons"):
+            frame = pd.read_sql_query(f"select * from {table}", database)
+            connection.register(f"product_db__{table}", frame)
+    sheet = load_workbook(home / "lake" / "finance" / "weekly_close" / "weekly_close_2017.xlsx").worksheets[0]
+    _, _, _, header, *weeks = sheet.iter_rows(values_only=True)
+    connection.register("finance__weekly_close", pd.DataFrame(weeks, columns=header))
+
+
+def load(contracts: dict[str, Contract], database: Path, home: Path | None) -> None:
+    import duckdb
+
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("create schema raw")
+        if home is not None:
+            register(connection, home)
+        for table, contract in contracts.items():
+            types = {c.name: c.duckdb_type for c in contract.columns} | LINEAGE_COLUMNS
+            columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
+            connection.execute(f"create table raw.{table} ({columns})")
             if home is not None:
-                register_landed(connection, home)
-            for table, contract in contracts.items():
-                types = {c.name: c.duckdb_type for c in contract.columns} | LINEAGE_COLUMNS
-                columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
-                connection.execute(f"create table raw.{table} ({columns})")
-                if home is not None:
-                    connection.execute(
-                        f"""
-                        insert into raw.{table} by name
-                        select
-                            *, 'file' as _file, '1' as _version, row_number() over () as _row,
-                            timestamptz '2018-01-02 00:00:00+00' as _loaded_at
-                        from {table}
-                        """
-                    )
-
-    return load
+                connection.execute(
+                    f"""
+                    insert into raw.{table} by name
+                    select
+                        *, 'file' as _file, '1' as _version, row_number() over () as _row,
+                        timestamptz '2018-01-02 00:00:00+00' as _loaded_at
+                    from {table}
+                    """
+                )

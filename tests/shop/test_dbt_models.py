@@ -312,11 +312,10 @@ def _render_for_bigquery(raw_code: str) -> str:
         def dispatch(name: str, package: str) -> Any:
             return macros.get(f"bigquery__{name}") or macros[f"default__{name}"]
 
-    settings: dict[str, Any] = {"adapter": Adapter, "return": lambda rendered: rendered}
-    jinja = Environment()
-    for name in ("in_order", "days_between"):
-        module = jinja.from_string((PROJECT / "macros" / f"{name}.sql").read_text(), globals=settings).module
-        macros |= vars(module)
+    settings: dict[str, Any] = {"adapter": Adapter, "return": lambda rendered: rendered, "is_incremental": lambda: False}
+    jinja = Environment(extensions=["jinja2.ext.do"])
+    written = "".join(path.read_text() for path in sorted((PROJECT / "macros").glob("*.sql")))
+    macros |= vars(jinja.from_string(written, globals=settings).module)
     return jinja.from_string(raw_code).render(
         **macros,
         ref=lambda name: f"{'staging' if name.startswith('stg_') else 'marts'}.{name}",

@@ -38,11 +38,12 @@ IMPORTED = {
 
 LOAD = """
 import json, socket, sys
+at_start = set(sys.modules)  # google-cloud-aiplatform has every interpreter make the packages `google` and `google.cloud`
 def refuse(*a, **k): raise OSError("definitions opened a connection")
 socket.socket.connect = socket.create_connection = refuse
 from caudal.runtime.location import load_definitions
 defs = load_definitions("shop")
-packages = {name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names
+packages = {name.partition(".")[0] for name in set(sys.modules) - at_start} - sys.stdlib_module_names
 print(json.dumps({"assets": len(defs.resolve_all_asset_specs()), "packages": sorted(packages)}))
 """
 

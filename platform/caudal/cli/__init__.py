@@ -6,32 +6,66 @@ import sys
 import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import click
 import typer
+from typer.core import TyperGroup
 
 from caudal.cli.catalogue import catalogue
 from caudal.cli.columns import lineage, trace
 from caudal.cli.lake import lake
 from caudal.environment import Environment
+from caudal.google_cloud import WrongSettings
 from caudal.runtime.alerts.commands import alerts
 from caudal.runtime.backfills.commands import backfill
+from caudal.runtime.branches.commands import env as branch_environments
+from caudal.runtime.doctor.commands import doctor
+from caudal.runtime.erasure.commands import erasure
+from caudal.runtime.migration.commands import migrate
 from caudal.runtime.options import Company
 from caudal.runtime.plan.commands import plan
+from caudal.runtime.verify.commands import verify
 from caudal.runtime.version_commands import app as version_commands
 
 # Dagster tells developers of each use of what it may still change; versions are pinned, and tests hold what is used.
 warnings.filterwarnings("ignore", message=r".* is currently in (beta|preview)")
 
-app = typer.Typer(name="caudal", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+class Commands(TyperGroup):
+    """All commands. Settings that are wrong, and what BigQuery refuses, are told as what they are: something to correct,
+    with no stack trace.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except WrongSettings as wrong:
+            typer.echo(f"caudal: {wrong}", err=True)
+            raise typer.Exit(2) from None
+        except RuntimeError as problem:
+            from caudal.warehouse.bigquery.explained import BigQueryError
+
+            if not isinstance(problem, BigQueryError):
+                raise
+            typer.echo(f"caudal: {problem}", err=True)
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(name="caudal", cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(lake, name="lake")
 app.add_typer(alerts, name="alerts")
+app.add_typer(branch_environments, name="env")
 app.add_typer(version_commands)
 app.add_typer(backfill, name="backfill")
+app.add_typer(erasure, name="erasure")
 app.command()(plan)
+app.command()(migrate)
 app.command()(lineage)
 app.command()(trace)
 app.command()(catalogue)
+app.command()(doctor)
+app.add_typer(verify, name="verify")
 
 
 class OutputFormat(StrEnum):
@@ -54,7 +88,10 @@ def up(
     """Bring the platform up on this machine: Dagster, the API, and progress in this terminal. Ctrl-C ends it."""
     from caudal.runtime.up import up as bring_up
 
-    raise typer.Exit(bring_up(Environment.current(company), once=once, quickstart=quickstart))
+    env = Environment.current(company)
+    if env.branch is not None and quickstart is not None:
+        raise typer.BadParameter(f"the environment of {env.branch} has production's data; leave --quickstart out")
+    raise typer.Exit(bring_up(env, once=once, quickstart=quickstart))
 
 
 @app.command()

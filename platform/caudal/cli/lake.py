@@ -140,7 +140,7 @@ def compact(
     chosen = _or_refused(lambda: [dataset_named(env, name) for name in datasets] if datasets else declared_datasets(tree))
     for line in tend(env, chosen, declared_upkeep(tree)):
         typer.echo(line)
-    if not env.raw.is_dir():
+    if env.cloud is None and not env.raw.is_dir():
         typer.echo("nothing is loaded yet: there is no raw table")
 
 

@@ -2,5 +2,6 @@
 
 from caudal.contracts.columns import Column, LogicalType
 from caudal.contracts.contract import LINEAGE_COLUMNS, Contract, DriftPolicy, read_contract
+from caudal.contracts.layout import Layout
 
-__all__ = ["LINEAGE_COLUMNS", "Column", "Contract", "DriftPolicy", "LogicalType", "read_contract"]
+__all__ = ["LINEAGE_COLUMNS", "Column", "Contract", "DriftPolicy", "Layout", "LogicalType", "read_contract"]

@@ -32,8 +32,9 @@ _BIGQUERY = {
     "date": "DATE",
     "timestamp": "DATETIME",
     "time": "TIME",
-    "object": "JSON",
-    "array": "JSON",
+    # Its type JSON would read numbers as doubles.
+    "object": "STRING",
+    "array": "STRING",
 }
 
 #: What Parquet and Delta Lake call the items of a list.
@@ -63,6 +64,7 @@ class Column:
         renamed_from: names that it had before, under which files may still have it.
         fields: of an object, where the contract declares them: it is a struct then, else JSON text.
         items: of an array, where the contract declares it: it is a list then, else JSON text.
+        subject: whom its values identify, such as `household`: by it a person's rows are found to be erased.
 
     """
 
@@ -100,6 +102,7 @@ class Column:
     items: Column | None = None
     classification: str | None = None
     unit: str | None = None
+    subject: str | None = None
 
     @property
     def is_decimal(self) -> bool:
@@ -135,9 +138,9 @@ class Column:
 
     @property
     def bigquery_type(self) -> str:
-        """In GoogleSQL. BigQuery has no arrays of arrays: the inner one is JSON there."""
+        """In GoogleSQL. BigQuery has no arrays of arrays: the inner one is JSON text there."""
         if self.items is not None:
-            return f"ARRAY<{'JSON' if self.items.items is not None else self.items.bigquery_type}>"
+            return f"ARRAY<{'STRING' if self.items.items is not None else self.items.bigquery_type}>"
         if self.fields:
             return f"STRUCT<{', '.join(f'`{c.name}` {c.bigquery_type}' for c in self.fields)}>"
         if self.logical_type == "number":
@@ -153,7 +156,7 @@ class Column:
         mode = "REPEATED" if self.items is not None else "REQUIRED" if self.required else "NULLABLE"
         if item.fields:
             return {"name": self.name, "type": "RECORD", "mode": mode, "fields": [c.bigquery_field for c in item.fields]}
-        named = "JSON" if item.items is not None else item.bigquery_type
+        named = "STRING" if item.items is not None else item.bigquery_type
         kind, _, digits = named.rstrip(")").partition("(")
         sizes = dict(zip(("precision", "scale"), digits.split(", "), strict=False)) if digits else {}
         return {"name": self.name, "type": kind, "mode": mode, **sizes}

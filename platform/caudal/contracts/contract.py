@@ -19,7 +19,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from caudal.contracts.access import Access, RowPolicy, classified, row_policies
 from caudal.contracts.columns import Column, LogicalType
+from caudal.contracts.layout import Layout, layout_of
 from caudal.contracts.odcs import DataContract
 from caudal.contracts.properties import PropertyError, column_of
 from caudal.contracts.quality import rules_of
@@ -51,6 +53,8 @@ class Contract:
             declared and fills an absent optional one with nulls; `evolve` adds it to the raw table, and does the latter.
         null_markers: texts that stand for no value in every column. (The columns' own have them too.)
         rules: what must be true of the whole table.
+        layout: how the table is laid out on BigQuery.
+        row_access: who sees which of its rows on BigQuery.
 
     """
 
@@ -65,6 +69,8 @@ class Contract:
     tags: tuple[str, ...] = field(default=())
     null_markers: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
+    layout: Layout = field(default_factory=Layout)
+    row_access: tuple[RowPolicy, ...] = ()
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -100,6 +106,11 @@ class Contract:
                 own = tuple(dict.fromkeys((*column.null_markers, *markers)))
                 new.append(replace(column, null_markers=own, **nullable))
         return replace(self, columns=(*self.columns, *new))
+
+    @property
+    def access(self) -> Access:
+        """How the raw table is guarded on BigQuery."""
+        return Access(classified(self.columns), self.row_access)
 
     def arrow_schema(self) -> pa.Schema:
         """The schema of a part: the declared columns, then `LINEAGE_COLUMNS`."""
@@ -158,6 +169,8 @@ def read_contract(path: Path) -> Contract:
         tags=tuple(declared.tags or ()),
         null_markers=markers,
         rules=rules_of(table, declared, document),
+        layout=layout_of(declared, columns, document),
+        row_access=_row_access(declared, document),
     )
 
 
@@ -174,6 +187,14 @@ def _drift(declared: DataContract, document: Document) -> DriftPolicy:
     if place and value not in get_args(DriftPolicy):
         raise document.error(place, f"driftPolicy is {value!r}; expected `freeze`, `ignore` or `evolve`")
     return value or "freeze"
+
+
+def _row_access(declared: DataContract, document: Document) -> tuple[RowPolicy, ...]:
+    value, place = _custom(declared, "rowAccess")
+    try:
+        return row_policies(value) if place else ()
+    except ValueError as bad:
+        raise document.error(place, f"rowAccess: {bad}") from None
 
 
 def _null_markers(declared: DataContract, document: Document) -> tuple[str, ...]:
@@ -207,7 +228,9 @@ def _check_key(columns: list[Column], document: Document) -> None:
 def _deciding(told: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: value for name, value in told.items() if name not in _TOLD_ONLY}
     if "customProperties" in found:
-        found["customProperties"] = [c for c in found["customProperties"] if c["property"] != "unit"]
+        customs = [c for c in found.pop("customProperties") if c["property"] != "subjectKey"]
+        if customs:
+            found["customProperties"] = [c for c in customs if c["property"] != "unit"]
     if "properties" in found:
         found["properties"] = [_deciding(inner) for inner in found["properties"]]
     if "items" in found:

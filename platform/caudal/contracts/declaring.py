@@ -47,6 +47,8 @@ def property_of(column: Column) -> dict[str, Any]:
         custom["duration"] = asdict(column.duration)
     if column.unit:
         custom["unit"] = column.unit
+    if column.subject:
+        custom["subjectKey"] = column.subject
     if custom:
         found["customProperties"] = [{"property": name, "value": value} for name, value in custom.items()]
     if column.fields:

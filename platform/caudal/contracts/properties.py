@@ -1,11 +1,12 @@
 """A property of ODCS, read as a column.
 
 What the standard has no word for is a custom property: `allowedValues`, `duration`, `falseValues`, `nullMarkers`,
-`numberFormat`, `renamedFrom`, `trueValues`, `unit`. Those of other names are other people's, and are left alone.
+`numberFormat`, `renamedFrom`, `subjectKey`, `trueValues`, `unit`. Those of other names are other people's, and are left alone.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -13,14 +14,18 @@ from typing import Any
 from caudal.contracts.columns import Column
 from caudal.contracts.formats import Duration, duration, strptime_format
 from caudal.contracts.limits import option_problems
+from caudal.contracts.masking import is_masked
 from caudal.contracts.number_formats import NumberFormat, number_format
 from caudal.contracts.odcs import SchemaItem, SchemaProperty
 from caudal.contracts.property_limits import PropertyError, PropertyLimits
 
 Place = tuple[str | int, ...]
 
+_SUBJECT = re.compile(r"[a-z][a-z0-9_]*")
+
 CUSTOM = (
-    "allowedValues", "duration", "falseValues", "nullMarkers", "numberFormat", "renamedFrom", "trueValues", "unit",
+    "allowedValues", "duration", "falseValues", "nullMarkers", "numberFormat", "renamedFrom", "subjectKey", "trueValues",
+    "unit",
 )  # fmt: skip
 
 _LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
@@ -84,6 +89,7 @@ class _Reader(PropertyLimits):
             items=items,
             classification=declared.classification or self._personal(),
             unit=self._custom.get("unit", (None, ()))[0],
+            subject=self._subject(),
             **limits,
         )
 
@@ -91,6 +97,21 @@ class _Reader(PropertyLimits):
         """`personal` where the property says so by a tag, or by a custom property `personal` or `pii` that is true."""
         tagged = {str(tag).lower() for tag in self._declared.tags or ()} & {"personal", "personal-data", "pii"}
         return "personal" if tagged or any(self._declared.custom(name) is True for name in ("personal", "pii")) else None
+
+    def _subject(self) -> str | None:
+        """Whom the column's values identify. They are compared as text, so that they must have one form each."""
+        if "subjectKey" not in self._custom:
+            return None
+        value, place = self._custom["subjectKey"]
+        if self._inside or self._type not in ("string", "integer"):
+            raise self._refused(place, "subjectKey is for columns of type string or integer, not for what is inside one")
+        if not isinstance(value, str) or not _SUBJECT.fullmatch(value):
+            raise self._refused(
+                place, f"subjectKey is {value!r}; expected one word for whom it identifies, such as `household`"
+            )
+        if not is_masked(self._declared.classification or self._personal()):
+            raise self._refused(place, "subjectKey is for columns that identify people: say `classification: personal` as well")
+        return value
 
     def _refuse_what_only_columns_have(self) -> None:
         declared = self._declared

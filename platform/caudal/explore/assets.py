@@ -24,7 +24,8 @@ from caudal.precedence import precedence
 from caudal.store import write_atomically
 from caudal.warehouse.audited import Event, audit_specs, publish_audited
 from caudal.warehouse.audits import not_null, unique
-from caudal.warehouse.published import PublishedTable, connect, read_arrow
+from caudal.warehouse.published import PublishedTable, bring, connect, read_arrow
+from caudal.warehouse.sql import one_row
 
 GROUP = "explore"
 MOST_IMPORTANT = 20
@@ -58,8 +59,9 @@ def profile_asset(table: PublishedTable, env: Environment, timeout_s: float = TI
         metadata={"dagster/relation_identifier": table.relation},
     )
     def profile() -> dg.MaterializeResult:
-        version = env.published.resolve().parent.name
         with connect(env) as connection:
+            bring(connection, table.relation)
+            version = one_row(connection, "SELECT version FROM caudal.published")[0]
             connection.execute(f"SET memory_limit = '{MEMORY}'")
             found = examine(connection, table.relation, table.personal, timeout_s, history, version)
         report.parent.mkdir(parents=True, exist_ok=True)

@@ -103,11 +103,11 @@ class Ledger(LedgerReader, LedgerAmendments):
                 done.add(o.path)
                 db.execute(
                     "UPDATE file SET fingerprint = ?, reason = ?, note = ?, content = ?, copy_of = ?, dialect = ?, "
-                    "has_members = max(has_members, ?), next_read = ?, next_loaded = ?, next_rejected = ? "
+                    "has_members = max(has_members, ?), next_read = ?, next_loaded = ?, next_rejected = ?, next_erased = ? "
                     "WHERE batch = ? AND path = ? AND state = 'loading'",
                     (
                         *(fingerprint, o.unreadable, o.note, o.content, o.copy_of, o.dialect, o.has_members),
-                        *(o.rows_read, o.rows_loaded, o.rows_rejected, batch.number, o.path),
+                        *(o.rows_read, o.rows_loaded, o.rows_rejected, o.rows_erased, batch.number, o.path),
                     ),
                 )
             for f in batch.files:
@@ -128,7 +128,7 @@ class Ledger(LedgerReader, LedgerAmendments):
             db.execute("DELETE FROM file WHERE batch = ? AND state = 'loading' AND version = '' AND forgotten", (number,))
             db.execute(
                 "UPDATE file SET state = 'deleted', live_version = NULL, may_have_rows = 0, has_members = 0, content = NULL, "
-                "note = NULL, rows_read = 0, rows_loaded = 0, rows_rejected = 0 "
+                "note = NULL, rows_read = 0, rows_loaded = 0, rows_rejected = 0, rows_erased = 0 "
                 "WHERE batch = ? AND state = 'loading' AND version = ''",
                 (number,),
             )
@@ -139,7 +139,8 @@ class Ledger(LedgerReader, LedgerAmendments):
             db.execute(
                 "UPDATE file SET state = 'loaded', live_version = version, loaded_at = ?, "
                 "rows_read = coalesce(next_read, rows_read), "
-                "rows_loaded = coalesce(next_loaded, rows_loaded), rows_rejected = coalesce(next_rejected, rows_rejected) "
+                "rows_loaded = coalesce(next_loaded, rows_loaded), rows_rejected = coalesce(next_rejected, rows_rejected), "
+                "rows_erased = coalesce(next_erased, rows_erased) "
                 "WHERE batch = ? AND state = 'loading'",
                 (_now(), number),
             )

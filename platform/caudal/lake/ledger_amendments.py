@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from caudal.lake.records import Evolved, Repair, State
-from caudal.store.sqlite import transaction
+from caudal.store.sqlite import scrub, transaction
 
 
 class LedgerAmendments:
@@ -79,6 +79,24 @@ class LedgerAmendments:
                 "INSERT INTO evolved VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 [(dataset_id, c.name, c.declared, c.first_file, c.at) for c in columns],
             )
+
+    def recount(self, dataset_id: str, counts: Mapping[str, tuple[int, int]]) -> None:
+        """Write down how many rows of files are loaded and rejected; the others of those read were erased."""
+        with transaction(self._path) as db:
+            db.executemany(
+                "UPDATE file SET rows_loaded = ?1, rows_rejected = ?2, rows_erased = max(0, rows_read - ?1 - ?2) "
+                "WHERE dataset = ?3 AND path = ?4 AND live_version IS NOT NULL",
+                [(loaded, rejected, dataset_id, path) for path, (loaded, rejected) in counts.items()],
+            )
+
+    def forget_repairs(self, dataset_id: str, repairs: Collection[Repair]) -> None:
+        """Remove repaired rows, so that nothing of them is left in the file."""
+        with transaction(self._path) as db:
+            db.executemany(
+                "DELETE FROM repair WHERE dataset = ? AND path = ? AND version = ? AND name = ? AND place = ?",
+                [(dataset_id, r.path, r.version, r.name, r.place) for r in repairs],
+            )
+        scrub(self._path)
 
     def repair(self, dataset_id: str, repairs: Iterable[Repair]) -> int:
         """Keep repaired rows, and ask for their files again; how many files."""

@@ -48,6 +48,10 @@ _STEPS = (
     CREATE TABLE repair (dataset TEXT NOT NULL, path TEXT NOT NULL, version TEXT NOT NULL, name TEXT NOT NULL,
         place INTEGER NOT NULL, record TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (dataset, path, version, name, place))
     """,
+    """
+    ALTER TABLE file ADD COLUMN rows_erased INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE file ADD COLUMN next_erased INTEGER
+    """,
 )
 
 

@@ -11,7 +11,7 @@ from caudal.store.sqlite import reading
 
 _COLUMNS = (
     "path, version, size_bytes, state, partition, live_version, may_have_rows, rows_read, rows_loaded, rows_rejected, "
-    "reason, loaded_at, note, has_members, dialect, content"
+    "reason, loaded_at, note, has_members, dialect, content, rows_erased"
 )
 
 
@@ -50,7 +50,8 @@ class LedgerReader:
             states = db.execute("SELECT state, count(*) FROM file WHERE dataset = ? GROUP BY state", (dataset_id,))
             files: dict[State, int] = dict(states.fetchall())
             sums = db.execute(
-                "SELECT coalesce(sum(rows_read), 0), coalesce(sum(rows_loaded), 0), coalesce(sum(rows_rejected), 0) "
+                "SELECT coalesce(sum(rows_read), 0), coalesce(sum(rows_loaded), 0), coalesce(sum(rows_rejected), 0), "
+                "coalesce(sum(rows_erased), 0) "
                 "FROM file WHERE dataset = ? AND live_version IS NOT NULL",
                 (dataset_id,),
             ).fetchone()

@@ -24,6 +24,7 @@ class LedgerFile:
         has_members: some version of it was read as several tables, whose rows have a name of their own each.
         dialect: what was detected in it, such as its encoding.
         content: the hash of its bytes, where the dataset looks for copies.
+        rows_erased: of `rows_read`, those of people whose rows are erased: neither loaded nor rejected.
     """
 
     path: str
@@ -42,6 +43,7 @@ class LedgerFile:
     has_members: bool = False
     dialect: str | None = None
     content: str | None = None
+    rows_erased: int = 0
 
     @property
     def gone(self) -> bool:
@@ -100,6 +102,7 @@ class Outcome:
     dialect: str | None = None
     content: str | None = None
     copy_of: str | None = None
+    rows_erased: int = 0
 
 
 @dataclass(frozen=True)
@@ -138,3 +141,4 @@ class Totals:
     rows_read: int
     rows_loaded: int
     rows_rejected: int
+    rows_erased: int = 0

@@ -73,7 +73,7 @@ class LakeWatch:
         self._looking = threading.Lock()
         self._look_s = 0.0
         subscription = env.lake_notifications
-        self._notifications = Notifications(subscription, env.lake_url) if subscription else None
+        self._notifications = Notifications(subscription, env.lake_url, env.acts_as) if subscription else None
 
     def look(self, ledger: Ledger) -> dict[str, Seen]:
         """Look at every dataset and tell the ledger what changed; how each stands, by its id.
@@ -152,7 +152,7 @@ class LakeWatch:
         if self._folder is not None:
             return FolderWatch(self._folder, dataset.prefix, self._events)
         kind = NotifiedWatch if self._notifications else ListingWatch
-        return kind(open_store(self._env.lake_url), dataset.prefix)
+        return kind(open_store(self._env.lake_url, self._env.acts_as), dataset.prefix)
 
 
 def _look(watch: FolderWatch | ListingWatch | NotifiedWatch, prefix: str, told: Told, heard: Heard) -> Changes:
@@ -165,7 +165,7 @@ def _look(watch: FolderWatch | ListingWatch | NotifiedWatch, prefix: str, told: 
 
 def look(env: Environment, ledger: Ledger, datasets: Sequence[Dataset]) -> dict[str, Seen]:
     """List the lake below each dataset's prefix and tell the ledger; what was seen by dataset id."""
-    store = open_store(env.lake_url)
+    store = open_store(env.lake_url, env.acts_as)
     return {d.id: ledger.see(d, store.list(d.prefix)) for d in datasets}
 
 

@@ -77,7 +77,7 @@ def make_catalogue(env: Environment, definitions: dg.Definitions, instance: dg.D
         company=env.company,
         version=version,
         made_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        database=str(env.published),
+        database=f"bigquery://{env.cloud.project}/{env.cloud.datasets}" if env.cloud else str(env.published),
         dagster=env.ui_url,
         tables=tuple(tables),
     )

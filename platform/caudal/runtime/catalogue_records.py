@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from caudal.runtime.plan.money import cost_in_words
 from caudal.serving.catalogue.values import Check, Column, Figures, Freshness, Profile, Table
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Records:
             read_by=_names(k for k in node.child_keys if k.path[0] != _ON_DISK),
             origins=_names(k for k in self._ancestors(key) if k.path[0] == "lake") if node.parent_keys else (),
             profile=self._profile(key, {c.name for c in table.columns if c.personal}),
+            cost=cost_in_words({name: value.value for name, value in metadata.items() if hasattr(value, "value")}),
         )
 
     def _ancestors(self, key: dg.AssetKey) -> set[dg.AssetKey]:

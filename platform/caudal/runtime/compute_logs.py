@@ -2,6 +2,8 @@
 
 Dagster's own local capture starts two `tail` processes and two Python interpreters a step, to repeat on the terminal what the
 files get. That took most of the time of a small step. It is done here only where somebody sits at that terminal.
+
+In the environment `gcp` they are kept in its bucket, by the same line of dagster.yaml: see `cloud_compute_logs`.
 """
 
 import sys
@@ -15,6 +17,8 @@ from dagster._core.execution.compute_logs import mirror_stream_to_file, redirect
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
 from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
 from dagster._serdes import ConfigurableClassData
+
+from caudal.environment import Environment
 
 if TYPE_CHECKING:
     from dagster._config.config_schema import UserConfigSchema
@@ -34,8 +38,14 @@ class ComputeLogs(LocalComputeLogManager):
         return {"base_dir": dg.Field(dg.StringSource, is_required=False)}
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> "ComputeLogs":
-        return cls(inst_data=inst_data, **config_value)
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Any:
+        """Compute logs of the environment: these, or in `gcp` those that are kept in its bucket."""
+        cloud = Environment.current().cloud
+        if cloud is None:
+            return cls(inst_data=inst_data, **config_value)
+        from caudal.runtime.cloud_compute_logs import CloudComputeLogs
+
+        return CloudComputeLogs(cloud, config_value.get("base_dir"), inst_data)
 
     def register_instance(self, instance: Any) -> None:
         """Below the instance's folder, where Dagster's own are too, unless another one was said."""

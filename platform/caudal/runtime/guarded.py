@@ -12,8 +12,6 @@
   told to leave the run alone, by its tag `dagster/max_retries`.
 """
 
-import functools
-import inspect
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
@@ -21,6 +19,7 @@ from typing import Any
 import dagster as dg
 
 from caudal.lake.watch import DATASETS_TAG
+from caudal.runtime.around import Around, surround
 from caudal.runtime.failures import Kind, judge, wait_s
 
 #: Metadata of an asset, or tag of an op: after so many seconds the step is ended.
@@ -33,79 +32,16 @@ _GUARDED = "_caudal_guarded"
 
 def guard(definitions: dg.Definitions) -> dg.Definitions:
     """The same, with every asset and check guarded in place. What is made of a graph of ops is left as it is."""
-    for asset in definitions.assets or ():
-        _guard_node(asset)
-    for check in definitions.asset_checks or ():
-        _guard_node(check)
+    for step in (*(definitions.assets or ()), *(definitions.asset_checks or ())):
+        surround(step, _guarded, _GUARDED)
     return definitions
 
 
-def _guard_node(asset: object) -> None:
-    from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
-
-    op = asset.node_def if isinstance(asset, dg.AssetsDefinition) and asset.is_executable else None
-    if not isinstance(op, dg.OpDefinition):
-        return
-    compute = op.compute_fn
-    if not isinstance(compute, DecoratedOpFunction) or hasattr(compute.decorated_fn, _GUARDED):
-        return
-    if inspect.iscoroutinefunction(compute.decorated_fn) or inspect.isasyncgenfunction(compute.decorated_fn):
-        return
-    op._compute_fn = type(compute)(_guarded(compute.decorated_fn))  # noqa: SLF001
-
-
-def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` with a time limit, and with its errors judged. Called without Dagster, it is as it was."""
-    if inspect.isgeneratorfunction(function):
-
-        @functools.wraps(function)
-        def stepwise(*args: Any, **kwargs: Any) -> Generator[Any]:
-            context = _context()
-            if context is None:
-                yield from function(*args, **kwargs)
-                return
-            with ExitStack() as limited, _answered_for(context):
-                running = _limit(context, limited)
-                going = function(*args, **kwargs)
-                while True:
-                    try:
-                        with running():
-                            event = next(going)
-                    except StopIteration:
-                        return
-                    except Exception as error:
-                        _fail(context, error)
-                        raise
-                    yield event
-
-        guarded: Callable[..., Any] = stepwise
-    else:
-
-        @functools.wraps(function)
-        def at_once(*args: Any, **kwargs: Any) -> Any:
-            context = _context()
-            if context is None:
-                return function(*args, **kwargs)
-            with ExitStack() as limited, _answered_for(context):
-                running = _limit(context, limited)
-                try:
-                    with running():
-                        result = function(*args, **kwargs)
-                except Exception as error:
-                    _fail(context, error)
-                    raise
-                return result
-
-        guarded = at_once
-    setattr(guarded, _GUARDED, True)
-    return guarded
-
-
-def _context() -> dg.OpExecutionContext | None:
-    try:
-        return dg.OpExecutionContext.get()
-    except dg.DagsterInvariantViolationError:  # not in a run
-        return None
+@contextmanager
+def _guarded(context: dg.OpExecutionContext) -> Generator[Around]:
+    """A time limit, and errors judged."""
+    with ExitStack() as limited, _answered_for(context):
+        yield Around(_limit(context, limited), lambda error: _fail(context, error))
 
 
 def _fail(context: dg.OpExecutionContext, error: Exception) -> None:

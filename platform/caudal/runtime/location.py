@@ -21,6 +21,7 @@ from caudal.runtime.guarded import guard
 from caudal.runtime.housekeeping import declared_housekeeping, housekeeping_definitions
 from caudal.runtime.policy import refresh_policy
 from caudal.runtime.upkeep import declared_upkeep, upkeep_definitions
+from caudal.warehouse.bigquery.component import declared_budgets
 from caudal.warehouse.component import raw_asset, raw_key, rejects_key
 from caudal.warehouse.quality.component import (
     Key,
@@ -54,8 +55,17 @@ def code_location(company: str) -> dg.Definitions:
             sensors=[alerts_sensor(env, datasets, settings_of(tree, env), running=declared_alerts(tree) is not None)]
         ),
     )
+    if env.cloud is not None:
+        from caudal.runtime.google_cloud_resources import resources
+
+        merged = dg.Definitions.merge(merged, dg.Definitions(resources=resources(env.cloud)))
     checked = dg.Definitions.merge(merged, _rules_of_the_published(env, merged, rules)) if rules else merged
-    return guard(with_freshness(checked, declared_freshness(tree)))
+    budgets, fresh = declared_budgets(tree), with_freshness(checked, declared_freshness(tree))
+    if env.cloud is not None:
+        from caudal.runtime.accounts import keep_accounts
+
+        fresh = keep_accounts(fresh, env, budgets)
+    return guard(fresh)
 
 
 def _rules_of_the_published(env: Environment, merged: dg.Definitions, rules: Mapping[Key, Sequence[Rule]]) -> dg.Definitions:

@@ -62,6 +62,7 @@ def _rendered(instance: dg.DagsterInstance, env: Environment) -> bytes:
         "assets": lambda: _of_assets(instance, env, now_s),
         "ledger": lambda: _ledger(env),
         "incidents": lambda: _incidents(env),
+        "spending": lambda: _spending(env),
         "heartbeats": lambda: _heartbeats(instance, now_s),
     }
     failed = 0
@@ -189,6 +190,20 @@ def _incidents(env: Environment) -> Iterable[Metric]:
         if incident.kind == "check":
             failing.add_metric([incident.subject], 1)
     return [opened, failing]
+
+
+def _spending(env: Environment) -> Iterable[Metric]:
+    from caudal.warehouse.bigquery.spending import Spending, path_of
+
+    billed = _counter("bytes_billed", "Bytes that BigQuery billed jobs for, by asset group, as each job said.", "group")
+    money = _counter("billed_usd", "What these cost by the settings' price, in US dollars.", "group")
+    jobs = _counter("bigquery_jobs", "Jobs in BigQuery, by asset group.", "group")
+    totals = Spending.of(env).totals() if path_of(env).exists() else {}
+    for group, total in totals.items():
+        billed.add_metric([group], total.bytes_billed)
+        money.add_metric([group], total.usd)
+        jobs.add_metric([group], total.jobs)
+    return [billed, money, jobs]
 
 
 def _heartbeats(instance: dg.DagsterInstance, now_s: float) -> Iterable[Metric]:

@@ -14,6 +14,7 @@ from caudal.transform.build import build
 from caudal.transform.component import DbtProject
 from caudal.transform.keys import declared_keys
 from caudal.transform.manifest import Manifest
+from caudal.transform.placing import place
 from caudal.transform.project import prepare_manifest
 from caudal.warehouse.held_back import held
 from caudal.warehouse.rollback import RolledBack, rollback
@@ -54,7 +55,12 @@ def tests_of(env: Environment, relation: str) -> Callable[[Candidate], list[str]
             manifest = project.manifest(env)
             tests = _reading(manifest, relation)
             if tests:
-                result = build(project.dbt_project(env), manifest, database=candidate.path, select=tests)
+                result = build(
+                    project.dbt_project(env),
+                    manifest,
+                    database=candidate.path or place(manifest, tests, candidate, {}),
+                    select=tests,
+                )
                 failed = result.failed_checks
                 problems += [f"{'/'.join(c.asset)}, test {c.name}: {result.results[c.unique_id].message}" for c in failed]
         return problems

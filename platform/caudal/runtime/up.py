@@ -156,10 +156,8 @@ class _Session:
     def _land(self, supervisor: Supervisor) -> Process | None:
         if self.quickstart is None:
             return None
-        module, _, function = self.quickstart.partition(":")
-        code = "import importlib, pathlib, sys; getattr(importlib.import_module({!r}), {!r})(pathlib.Path({!r}))"
         self._say("Landing the quick-start data in the lake")
-        command = (sys.executable, "-c", code.format(module, function, str(self.env.home)))
+        command = (sys.executable, "-m", "caudal.runtime.quickstart", self.quickstart, self.env.company)
         return supervisor.run(Service("quickstart", command))
 
     def _wait_for_landing(self, supervisor: Supervisor, landing: Process | None) -> None:

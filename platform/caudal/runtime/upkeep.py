@@ -7,9 +7,10 @@ import dagster as dg
 from caudal.environment import Environment
 from caudal.lake.dataset import Dataset
 from caudal.runtime.company import declared_once, on_schedule
-from caudal.warehouse import delta, duplicates
-from caudal.warehouse.assets import duplicates_result
+from caudal.warehouse import duplicates
 from caudal.warehouse.component import raw_key
+from caudal.warehouse.raw_checks import duplicates_result
+from caudal.warehouse.raw_tables import raw, raw_tables
 from caudal.warehouse.upkeep import Settings, Tended, tend
 
 #: Megabytes are 2**20 bytes.
@@ -78,13 +79,13 @@ def upkeep_definitions(env: Environment, datasets: Sequence[Dataset], upkeep: Up
             f"What a published version or a candidate reads stays; what was current stays for {settings.grace_hours} hours."
         ),
         group_name="upkeep",
-        kinds={"deltalake"},
+        kinds={raw_tables(env).kind},
         owners=list(upkeep.owners),
         tags={"domain": "upkeep"},
     )
 
     @dg.multi_asset(name=f"upkeep_{env.company}", specs=[spec])
-    def raw_tables(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckEvaluation]:
+    def tend_all(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckEvaluation]:
         done: list[Tended] = []
         failed: list[str] = []
         for dataset in datasets:
@@ -103,7 +104,7 @@ def upkeep_definitions(env: Environment, datasets: Sequence[Dataset], upkeep: Up
             raise dg.Failure(f"Upkeep failed for {', '.join(failed)}: see the log. Nobody's rows are touched by that.")
         yield dg.MaterializeResult(key, metadata=_metadata(done))
 
-    return on_schedule("upkeep", raw_tables, upkeep.schedule, "Compaction and retention of raw tables.")
+    return on_schedule("upkeep", tend_all, upkeep.schedule, "Compaction and retention of raw tables.")
 
 
 def compact(env: Environment, datasets: Iterable[Dataset], upkeep: Upkeep) -> Iterator[str]:
@@ -115,7 +116,7 @@ def compact(env: Environment, datasets: Iterable[Dataset], upkeep: Upkeep) -> It
 
 def _counted(env: Environment, dataset: Dataset) -> dg.AssetCheckEvaluation | None:
     """The check `duplicates` of the raw table, if its newest version is not counted yet: loads leave out what takes long."""
-    version = delta.version_of_table(env.raw / dataset.table)
+    version = raw_tables(env).version(raw(dataset))
     last = duplicates.last_count(env, dataset)
     if dataset.duplicates == "off" or version is None or (last is not None and last.version == version):
         return None

@@ -53,7 +53,7 @@ class SqliteExtract(dg.Component, dg.Model, dg.Resolvable):
 
         @dg.multi_asset(name=f"extract_{self.source}", specs=specs, can_subset=True, op_tags=precedence("sources"))
         def extract(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
-            lake = open_store(env.lake_url)
+            lake = open_store(env.lake_url, env.acts_as)
             with snapshot(env.sources / component.database) as connection:
                 for dataset, key in component.keys.items():
                     if key not in context.selected_asset_keys:

@@ -32,18 +32,19 @@ __all__ = [
 ]
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, acts_as: str | None = None) -> Store:
     """The store at `url`. Nothing is asked of it yet; the clients of clouds are imported, which the local one needs none of.
 
     Args:
         url: a path or `file:///path`, `gs://bucket/prefix`, `s3://bucket/prefix`, `webhdfs://[user@]host:port/prefix`, or
-            `swebhdfs://...` for HDFS over TLS.
+            `swebhdfs://...` for HDFS over TLS; `overlay:///path`, as `caudal.store.overlay` has it.
+        acts_as: in Google Cloud, a service account to act as, by its address.
 
     Raises:
         StoreError: the URL is of no such form, or the client of its store is not installed.
 
     """
-    return _opened(url, os.getpid())
+    return _opened(url, acts_as, os.getpid())
 
 
 def local_folder(url: str) -> Path | None:
@@ -59,7 +60,7 @@ def local_folder(url: str) -> Path | None:
 
 
 @functools.lru_cache(maxsize=32)
-def _opened(url: str, process: int) -> Store:  # noqa: ARG001 - connections do not survive a fork
+def _opened(url: str, acts_as: str | None, process: int) -> Store:  # noqa: ARG001 - connections do not survive a fork
     folder = local_folder(url)
     if folder is not None:
         return LocalStore(folder)
@@ -67,7 +68,11 @@ def _opened(url: str, process: int) -> Store:  # noqa: ARG001 - connections do n
     if scheme == "gs":
         from caudal.store.gcs import GoogleStore
 
-        return GoogleStore(url)
+        return GoogleStore(url, acts_as)
+    if scheme == "overlay":
+        from caudal.store.overlay import OverlayStore
+
+        return OverlayStore(Path(url.removeprefix("overlay://")), acts_as)
     if scheme == "s3":
         from caudal.store.s3 import S3Store
 

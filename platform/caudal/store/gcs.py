@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from caudal.google_cloud import credentials
 from caudal.store.objects import Found, LakeObject, StoreError, StoreUnreachable, checked, is_finished
 from caudal.store.remote import (
     CONNECT_TIMEOUT_S,
@@ -34,6 +35,9 @@ from caudal.store.remote import (
 #: The most that the server gives at a time.
 PAGE_OBJECTS = 1_000
 
+#: What is asked of an object.
+_RESOURCE = "generation,size,metadata,md5Hash"
+
 #: Metadata of a created object that tells its creator, whose answer was lost, that it was the one.
 _WRITER = "caudal-write"
 
@@ -41,7 +45,7 @@ _WRITER = "caudal-write"
 class GoogleStore(RemoteStore):
     """`gs://bucket/prefix`, with Google's application default credentials, or the server that `STORAGE_EMULATOR_HOST` names."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, acts_as: str | None = None) -> None:
         self.url = url
         self.bucket, self.prefix = bucket_and_prefix(url)
         core = client("gcsfs.core", "gcp", url)
@@ -53,7 +57,7 @@ class GoogleStore(RemoteStore):
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S)
         try:
             self._client = core.GCSFileSystem(
-                token="anon" if emulated else "google_default",
+                token="anon" if emulated else credentials(acts_as) if acts_as else "google_default",
                 access="read_write",
                 requests_timeout=timeout,
                 # The bytes that are stored, also of an object that is stored compressed.
@@ -86,6 +90,14 @@ class GoogleStore(RemoteStore):
         found = self._resource(path)
         return LakeObject(path, found["generation"], int(found.get("size", 0))) if found else None
 
+    def digest(self, path: str) -> tuple[LakeObject, bytes] | None:
+        """The object, and the MD5 digest that the server keeps of it, empty if it was composed of others; None: no object."""
+        found = self._resource(path)
+        if found is None:
+            return None
+        told = base64.b64decode(found.get("md5Hash", ""))
+        return LakeObject(path, found["generation"], int(found.get("size", 0))), told
+
     def create(self, path: str, source: Path) -> bool:
         writer, path = uuid.uuid4().hex, checked(path)
         try:
@@ -111,7 +123,7 @@ class GoogleStore(RemoteStore):
     def _resource(self, path: str) -> dict[str, Any] | None:
         try:
             with self._explained(f"look at {checked(path)}", "storage.objects.get", missing=None):
-                return self._call("GET", "b/{}/o/{}", self.bucket, self.prefix + path, fields="generation,size,metadata")
+                return self._call("GET", "b/{}/o/{}", self.bucket, self.prefix + path, fields=_RESOURCE)
         except FileNotFoundError:
             return None
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from caudal.google_cloud import credentials
 from caudal.store.objects import StoreError, StoreUnreachable, is_finished
 from caudal.store.remote import bucket_and_prefix, client
 
@@ -48,13 +49,14 @@ class Told:
 class Notifications:
     """The subscription `projects/<project>/subscriptions/<name>` to a topic that the bucket of the lake notifies."""
 
-    def __init__(self, subscription: str, lake_url: str) -> None:
+    def __init__(self, subscription: str, lake_url: str, acts_as: str | None = None) -> None:
         parts = subscription.split("/")
         if len(parts) != 4 or parts[::2] != ["projects", "subscriptions"] or not all(parts):
             raise StoreError(f"{subscription!r} is no subscription: expected projects/<project>/subscriptions/<name>")
         if not lake_url.startswith("gs://"):
             raise StoreError(f"{subscription}: only a lake in Google Cloud Storage has notifications, and this is {lake_url}")
         self._subscription = subscription
+        self._acts_as = acts_as
         self._bucket, self._prefix = bucket_and_prefix(lake_url)
         self._client: Any = None
         self._process = 0
@@ -108,7 +110,9 @@ class Notifications:
     def _connected(self) -> Any:
         """A client of this process: connections do not survive a fork."""
         if self._process != os.getpid():
-            self._client = client("google.cloud.pubsub_v1", "gcp", self._subscription).SubscriberClient()
+            self._client = client("google.cloud.pubsub_v1", "gcp", self._subscription).SubscriberClient(
+                credentials=credentials(self._acts_as) if self._acts_as else None
+            )
             self._process = os.getpid()
         return self._client
 

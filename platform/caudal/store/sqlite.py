@@ -31,6 +31,13 @@ def reading(path: Path) -> Generator[sqlite3.Connection]:
         yield db
 
 
+def scrub(path: Path) -> None:
+    """Write the file anew, so that nothing is left in it, nor beside it, of what was removed from its tables."""
+    with closing(_connect(path)) as db:
+        db.execute("VACUUM")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def version_of_tables(db: sqlite3.Connection) -> int:
     """How many steps the file says it has behind it."""
     return db.execute("PRAGMA user_version").fetchone()[0]

@@ -3,8 +3,9 @@
 import logging
 import re
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import dagster as dg
 
@@ -12,19 +13,31 @@ from caudal.environment import Environment
 from caudal.lake.dataset import Dataset
 from caudal.precedence import precedence
 from caudal.transform.blame import blame
+from caudal.transform.budget_checks import budget_results, budget_spec, budgeted
 from caudal.transform.build import build
 from caudal.transform.checks import Check
 from caudal.transform.columns.project import COLUMNS
 from caudal.transform.columns.stored import Stored
-from caudal.transform.events import check_metadata, column_lineage, node_metadata, table_schema
+from caudal.transform.events import (
+    check_metadata,
+    column_lineage,
+    node_cost,
+    node_metadata,
+    table_schema,
+)
 from caudal.transform.manifest import Manifest, hidden_in
 from caudal.transform.nodes import Node
 from caudal.transform.outcome import BuildResult, NodeResult
+from caudal.transform.placing import Placement, place, write_down
 from caudal.transform.project import Project
 from caudal.transform.rules import build_with_rules
 from caudal.transform.selection import what_to_run
 from caudal.transform.settling import settle
+from caudal.transform.spending import Allowance, OverBudget, allow, jobs_of_checks, settle_up
 from caudal.warehouse.audited import observation
+from caudal.warehouse.bigquery.account import accounted
+from caudal.warehouse.bigquery.budgets import BUDGET_TAG, IGNORE, WITHIN_BUDGET, Budget
+from caudal.warehouse.bigquery.costs import job_labels
 from caudal.warehouse.candidate import open_candidate
 from caudal.warehouse.engine import verified_extensions
 from caudal.warehouse.held_back import hold, let_go
@@ -40,7 +53,13 @@ _WORTH_TELLING_S = 1.0
 Event = dg.AssetObservation | dg.MaterializeResult | dg.AssetCheckResult | dg.AssetCheckEvaluation
 
 
-def dbt_assets(env: Environment, project: Project, manifest: Manifest, datasets: Sequence[Dataset]) -> dg.AssetsDefinition:
+def dbt_assets(
+    env: Environment,
+    project: Project,
+    manifest: Manifest,
+    datasets: Sequence[Dataset],
+    budgets: Mapping[str, Budget] = MappingProxyType({}),
+) -> dg.AssetsDefinition:
     """The project as one subsettable asset definition.
 
     A run builds the selected nodes and runs the selected tests, and besides those without which something unaudited could be
@@ -52,7 +71,10 @@ def dbt_assets(env: Environment, project: Project, manifest: Manifest, datasets:
     @dg.multi_asset(
         name=f"dbt_{manifest.project}",
         specs=[asset_spec(node, manifest) for node in manifest.nodes.values()],
-        check_specs=[check_spec(check, manifest) for check in manifest.checks.values()],
+        check_specs=[
+            *(check_spec(check, manifest) for check in manifest.checks.values()),
+            *(budget_spec(node, budgets[node.group]) for node in budgeted(env, manifest, budgets)),
+        ],
         can_subset=True,
         op_tags=precedence("transform"),
         # Tests of sources are checks of raw tables, which another step makes.
@@ -60,30 +82,54 @@ def dbt_assets(env: Environment, project: Project, manifest: Manifest, datasets:
     )
     def build_and_publish(context: dg.AssetExecutionContext) -> Iterator[Event]:
         nodes = [manifest.node_of[tuple(key.path)].unique_id for key in context.selected_asset_keys]
-        asked = [manifest.check_of[tuple(k.asset_key.path), k.name].unique_id for k in context.selected_asset_check_keys]
+        told = {k for k in context.selected_asset_check_keys if k.name == WITHIN_BUDGET}
+        asked = [manifest.check_of[tuple(k.asset_key.path), k.name].unique_id for k in context.selected_asset_check_keys - told]
         checks = what_to_run(manifest, nodes, asked)
+        allowance = allow(
+            env,
+            manifest,
+            budgets,
+            (nodes, checks),
+            context.run_id,
+            also={manifest.node_of[tuple(k.asset_key.path)].group for k in told},
+            ignored=context.run.tags.get(BUDGET_TAG) == IGNORE,
+        )
+        yield from budget_results(manifest, allowance, nodes, told)
+        try:
+            allowance.demand()
+        except OverBudget as over:
+            raise dg.Failure(str(over), allow_retries=False) from None
         version = None
         cause = Cause(by=f"dbt_{manifest.project}", run_id=context.run_id)
-        with open_candidate(env, datasets) as candidate:
+        labels = job_labels(f"dbt_{manifest.project}", context.run_id)
+        with accounted(labels) as account, open_candidate(env, datasets) as candidate:
 
             def run_dbt(known: Manifest, select: Collection[str]) -> BuildResult:
-                return build(
+                database = candidate.path or place(known, select, candidate, labels)
+                built = build(
                     replace(project, trusted_extensions=verified_extensions(env)),
                     known,
-                    database=candidate.path,
+                    database=database,
                     select=select,
                     on_result=lambda done: _log(context, manifest, done),
                 )
+                if isinstance(database, Placement):
+                    write_down(candidate, database, built)
+                return built
 
             def run(select: Collection[str]) -> BuildResult:
-                return build_with_rules(manifest, select, candidate, run_dbt)
+                built = build_with_rules(manifest, select, candidate, run_dbt)
+                allowance.take(built)
+                return built
 
             result = settle(run([*nodes, *checks]), {*nodes, *checks}, candidate.restore, candidate.holds, run)
             if result.passed:
+                candidate.declare({manifest.nodes[u].relation: manifest.nodes[u].access for u in result.passed})
                 version = candidate.publish([manifest.nodes[u].relation for u in result.passed], cause)
+        settle_up(env, manifest, allowance, account.jobs)
         yield from _observations(context, env, result, cause)
-        yield from _materializations(env, result, version)
-        yield from _evaluations(result, asked)
+        yield from _materializations(env, result, version, allowance)
+        yield from _evaluations(env, result, asked)
         failure = _failure(result)
         if failure is not None:
             raise failure
@@ -133,12 +179,14 @@ def check_spec(check: Check, manifest: Manifest) -> dg.AssetCheckSpec:
     )
 
 
-def _materializations(env: Environment, result: BuildResult, version: str | None) -> Iterator[Event]:
+def _materializations(env: Environment, result: BuildResult, version: str | None, allowance: Allowance) -> Iterator[Event]:
     published = [result.manifest.nodes[u] for u in result.passed]
     free = let_go(env, [node.relation for node in published])
     columns = Stored.read(result.manifest.path.with_name(COLUMNS))
     for node in published:
-        metadata = node_metadata(node, result.results[node.unique_id], version) | column_lineage(node, columns)
+        done = result.results[node.unique_id]
+        metadata = node_metadata(node, done, version) | column_lineage(node, columns)
+        metadata |= node_cost(env.cloud, done, jobs_of_checks(result.manifest, node.unique_id, allowance.jobs))
         if node.relation in free:
             metadata["was held back"] = dg.MetadataValue.text(free[node.relation].sentence())
         yield dg.MaterializeResult(list(node.key), metadata=metadata)
@@ -155,13 +203,13 @@ def _observations(
         yield observation(dg.AssetKey(list(told[relation][0].key)), held, relation)
 
 
-def _evaluations(result: BuildResult, asked: Sequence[str]) -> Iterator[Event]:
+def _evaluations(env: Environment, result: BuildResult, asked: Sequence[str]) -> Iterator[Event]:
     for unique_id, check in result.manifest.checks.items():
         done = result.results.get(unique_id)
         if done is None or done.status == "skipped":
             continue
         passed, severity = done.status == "pass", _SEVERITIES.get(done.status, dg.AssetCheckSeverity.ERROR)
-        key, metadata = dg.AssetKey(list(check.asset)), check_metadata(done, hidden_in(result.manifest, check))
+        key, metadata = dg.AssetKey(list(check.asset)), check_metadata(done, hidden_in(result.manifest, check), env.cloud)
         if unique_id in result.retested:
             metadata["tested beside"] = dg.MetadataValue.text(result.retested[unique_id])
         if unique_id in asked:

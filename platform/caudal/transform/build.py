@@ -1,7 +1,8 @@
-"""`dbt build` on one DuckDB file, in a process of its own, with its results as they come.
+"""`dbt build` on one DuckDB file, or in one candidate in BigQuery, in a process of its own, with its results as they come.
 
 A process of its own, since dbt keeps global state and DuckDB locks the file for as long as any connection of a process is
-open: when the process has ended, the file is free, however it ended.
+open: when the process has ended, the file is free, however it ended. A job in BigQuery may outlive the process that asked for
+it: it is ended from here, and what it may still have written is in a candidate that is given up.
 """
 
 from __future__ import annotations
@@ -20,16 +21,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from caudal.google_cloud import GoogleCloud
 from caudal.transform.dbt_process import DbtProcess, end, how_it_ended, start
+from caudal.transform.ended_jobs import end_jobs
 from caudal.transform.manifest import Manifest
 from caudal.transform.outcome import BuildResult, FailingRows, NodeResult, hold_back
+from caudal.transform.placing import Placement
 from caudal.transform.project import SERIALIZED, Project
 from caudal.transform.selection import resolve, selection_flags
+from caudal.warehouse.bigquery.costs import job_labels
 
 OnResult = Callable[[NodeResult], None]
 
 _SAMPLE_ROWS = 10
 _KEPT_INVOCATIONS = 20
+#: Jobs of one build that BigQuery works on at a time; it limits queries of a project by their slots, not by their number.
+_THREADS_ON_BIGQUERY = 8
 
 
 class BuildError(RuntimeError):
@@ -40,7 +47,7 @@ def build(
     project: Project,
     manifest: Manifest,
     *,
-    database: Path,
+    database: Path | Placement,
     select: Collection[str] | None = None,
     on_result: OnResult | None = None,
 ) -> BuildResult:
@@ -52,7 +59,8 @@ def build(
     Args:
         project: where it is and how it is run.
         manifest: what it was when it was parsed; files that changed since then are not read.
-        database: a DuckDB file that nobody else has open; its name without suffix is `project.catalog`.
+        database: a DuckDB file that nobody else has open; its name without suffix is `project.catalog`. On BigQuery where
+            each table is.
         select: unique ids, or names, of nodes and tests; None for all. Only these are built and only these tests run.
         on_result: called with each result as it completes, before what is known only at the end: `compiled`, `row_count`,
             `columns`, `failing_rows`.
@@ -62,7 +70,7 @@ def build(
         BuildError: dbt could not run, or its process was killed.
 
     """
-    if database.stem != project.catalog:
+    if isinstance(database, Path) and database.stem != project.catalog:
         raise ValueError(
             f"The database is {database}; expected a file named {project.catalog}.duckdb, since views hold the database's name"
         )
@@ -73,18 +81,28 @@ def build(
     invocation = _new_invocation(project.state / "invocations")
     request = _request(project, manifest, selected, database, invocation)
     results = _run(request, project, database, on_result or _ignore)
+    if isinstance(database, Placement):
+        # A view that was only taken along is told of where it failed, since what reads it did not come about.
+        selected |= {u for u in database.beside if u in results and results[u].status not in ("success", "skipped")}
+        results = {u: result for u, result in results.items() if u in selected or u not in database.beside}
     held_back = hold_back(manifest, selected, results)
     return BuildResult(manifest, results, held_back, time.monotonic() - started)
 
 
 def _request(
-    project: Project, manifest: Manifest, selected: Collection[str], database: Path, invocation: Path
+    project: Project, manifest: Manifest, selected: frozenset[str], database: Path | Placement, invocation: Path
 ) -> dict[str, Any]:
-    return {
-        "arguments": _arguments(project, manifest, selected, invocation),
+    placed: dict[str, Any] = {}
+    if isinstance(database, Placement):
+        placed = {"bigquery": _placed(manifest, database)}
+        arguments = _arguments(project, manifest, selected | database.beside, invocation, _THREADS_ON_BIGQUERY)
+    else:
+        arguments = _arguments(project, manifest, selected, invocation)
+    return placed | {
+        "arguments": arguments,
         "serialized": str(manifest.path.with_name(SERIALIZED)),
-        "database": str(database),
-        "extensions": project.process_environment(database)["CAUDAL_DUCKDB_EXTENSIONS"],
+        "database": str(_file(project, database)),
+        "extensions": project.process_environment()["CAUDAL_DUCKDB_EXTENSIONS"],
         "trusted": [str(path) for path in project.trusted_extensions],
         "relations": {u: node.relation for u, node in manifest.nodes.items() if u in selected},
         "tests": {u: check.whole_rows for u, check in manifest.checks.items() if u in selected and check.has_rows},
@@ -93,20 +111,82 @@ def _request(
     }
 
 
-def _arguments(project: Project, manifest: Manifest, selected: Collection[str], invocation: Path) -> list[str]:
+def _placed(manifest: Manifest, placement: Placement) -> dict[str, Any]:
+    nodes = manifest.nodes
+    of_node = {u: job_labels(n.key, owner=next(iter(n.owners), "")) for u, n in nodes.items()}
+    of_node |= {u: job_labels(c.asset) | {"check": c.name} for u, c in manifest.checks.items()}
+    about = {u: u for u in nodes} | {u: c.attached_to for u, c in manifest.checks.items()}
+    return {
+        "project": placement.cloud.project,
+        "tables": placement.tables,
+        "partitions": placement.partitions,
+        "labels": {"caudal": placement.cloud.datasets.strip("_"), **placement.labels},
+        "of_node": of_node,
+        "maximum_bytes": {u: limit for u, n in about.items() if n in nodes and (limit := nodes[n].maximum_bytes)},
+        "branch": _of_branch(placement.cloud),
+    }
+
+
+def _of_branch(cloud: GoogleCloud) -> dict[str, str]:
+    """Of which branch the environment is, for `caudal.transform.dbt_bigquery.guarded_clients`; nothing for production."""
+    if cloud.branch is None:
+        return {}
+    return {"short": cloud.branch, "bucket": cloud.bucket, "datasets": cloud.production.datasets}
+
+
+def _file(project: Project, database: Path | Placement) -> Path:
+    """The DuckDB file; on BigQuery one that is not there and that nobody opens."""
+    return database if isinstance(database, Path) else project.state / f"{project.catalog}.duckdb"
+
+
+def _arguments(
+    project: Project, manifest: Manifest, selected: Collection[str], invocation: Path, threads: int = 1
+) -> list[str]:
     return [
         *("--no-use-colors", "--log-level-file", "none", "--log-path", str(invocation / "logs"), "--no-write-json"),
-        *("build", "--target-path", str(invocation), "--threads", "1", "--indirect-selection", "empty", "--no-partial-parse"),
+        *(
+            "build",
+            "--target-path",
+            str(invocation),
+            "--threads",
+            str(threads),
+            "--indirect-selection",
+            "empty",
+            "--no-partial-parse",
+        ),
         "--cache-selected-only",
         *project.flags(),
         *selection_flags(manifest, selected),
     ]
 
 
-def _run(request: Mapping[str, Any], project: Project, database: Path, on_result: OnResult) -> dict[str, NodeResult]:
+def _run(
+    request: Mapping[str, Any], project: Project, database: Path | Placement, on_result: OnResult
+) -> dict[str, NodeResult]:
     results: dict[str, NodeResult] = {}
+    asked_for: dict[str, str] = {}
+    try:
+        ended = _follow(request, project, database, on_result, results, asked_for)
+    except BaseException:
+        if isinstance(database, Placement):
+            end_jobs(database.cloud, asked_for)
+        raise
+    if ended["error"] is not None:
+        raise BuildError(f"dbt could not run: {ended['error']}")
+    return results
+
+
+def _follow(
+    request: Mapping[str, Any],
+    project: Project,
+    database: Path | Placement,
+    on_result: OnResult,
+    results: dict[str, NodeResult],
+    asked_for: dict[str, str],
+) -> Mapping[str, Any]:
+    """The last event of a dbt process that came to its end; `results` and `asked_for`, jobs, are filled as it goes."""
     running = ended = None
-    with _dbt_process(project, database, request) as (process, events):
+    with _dbt_process(project, _file(project, database), request) as (process, events):
         for line in events:
             event = json.loads(line)
             match event["event"]:
@@ -123,14 +203,24 @@ def _run(request: Mapping[str, Any], project: Project, database: Path, on_result
                     found = results[event["unique_id"]]
                     rows = FailingRows(tuple(event["columns"]), tuple(tuple(row) for row in event["rows"]))
                     results[found.unique_id] = dataclasses.replace(found, failing_rows=rows)
+                case "job":
+                    asked_for[event["id"]] = event["location"]
+                case "billed":
+                    _take_jobs(event["jobs"], results)
                 case "ended":
                     ended = event
         status = process.wait()
     if ended is None:
         raise BuildError(_how_it_died(status, running))
-    if ended["error"] is not None:
-        raise BuildError(f"dbt could not run: {ended['error']}")
-    return results
+    return ended
+
+
+def _take_jobs(jobs: Mapping[str, list[dict[str, Any]]], results: dict[str, NodeResult]) -> None:
+    from caudal.warehouse.bigquery.jobs import Job
+
+    for unique_id, found in jobs.items():
+        if unique_id in results:
+            results[unique_id] = dataclasses.replace(results[unique_id], jobs=tuple(Job(**job) for job in found))
 
 
 def _ignore(result: NodeResult) -> None:

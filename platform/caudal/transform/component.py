@@ -13,6 +13,7 @@ from caudal.transform.assets import dbt_assets
 from caudal.transform.manifest import Manifest, published_tables, read_manifest
 from caudal.transform.project import Project, prepare_manifest, ship_manifest
 from caudal.transform.rules import with_rules
+from caudal.warehouse.bigquery.component import declared_budgets
 from caudal.warehouse.published import PublishedTable
 from caudal.warehouse.quality.component import datasets_with_rules, declared_rules
 
@@ -25,12 +26,12 @@ class DbtProject(dg.Component, dg.Model, dg.Resolvable):
 
     Attributes:
         project: the project's folder, relative to the root of the checkout. It holds `profiles.yml` as well.
-        target: the profile's target.
+        target: the profile's target; if it is not said, `bigquery` in the environment `gcp`, else `local`.
 
     """
 
     project: str = "dbt"
-    target: str = "local"
+    target: str | None = None
 
     def directory(self, root: Path) -> Path:
         """The project's folder."""
@@ -47,7 +48,8 @@ class DbtProject(dg.Component, dg.Model, dg.Resolvable):
         env = Environment.of_module(context.defs_module_name)
         datasets = datasets_with_rules(context.component_tree)
         manifest = with_rules(self.manifest(env, datasets), declared_rules(context.component_tree))
-        return dg.Definitions(assets=[dbt_assets(env, self.dbt_project(env), manifest, datasets)])
+        budgets = declared_budgets(context.component_tree)
+        return dg.Definitions(assets=[dbt_assets(env, self.dbt_project(env), manifest, datasets, budgets)])
 
     def dbt_project(self, env: Environment) -> Project:
         """How the project is run in `env`."""
@@ -55,7 +57,8 @@ class DbtProject(dg.Component, dg.Model, dg.Resolvable):
             folder=self.directory(env.root),
             state=env.state / "dbt",
             catalog=env.published.stem,
-            target=self.target,
+            target=self.target or ("bigquery" if env.cloud else "local"),
+            cloud=env.cloud,
             extensions=env.duckdb_extensions,
             shipped=env.shipped / "dbt",
         )

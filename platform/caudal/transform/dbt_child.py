@@ -7,9 +7,11 @@ and Linux kills it besides where that is its parent. With it ends DuckDB's lock 
 Request: `arguments` (of dbt), `serialized` (path of dbt's serialized manifest, or null), `database` and `extensions` (paths),
 `trusted` (paths of DuckDB extensions that need not be verified again), `relations` (unique id -> `schema.name`, to be described
 once they are built), `tests` (unique id -> the SQL that selects the failing rows to be sampled, null for the test's own),
-`asked_by` (process id), `sample_rows`.
+`asked_by` (process id), `sample_rows`; on BigQuery besides `bigquery`: `project`, `tables` (`schema.name` -> dataset, table),
+`partitions`, `labels`, `of_node` (labels) and `maximum_bytes` (both by unique id), as `placing.Placement` has them.
 Events: `{"event": "started", "unique_id"}`, `{"event": "finished", ...}` with a node's outcome, `{"event": "described",
-"unique_id", "rows", "columns"}`, `{"event": "sampled", "unique_id", "columns", "rows"}`, and last
+"unique_id", "rows", "columns"}`, `{"event": "sampled", "unique_id", "columns", "rows"}`, on BigQuery `{"event": "job", "id",
+"location"}` before a job starts and `{"event": "billed", "jobs"}` with all that ended well by unique id, and last
 `{"event": "ended", "error"}`, where `error` is why dbt could not run at all, or null.
 """
 
@@ -50,9 +52,12 @@ def serve(_: Mapping[str, Any], descriptors: list[int]) -> int:
     request = json.loads(_read_line(0))
     _end_with_whoever_asked(request["asked_by"])
     with os.fdopen(descriptors[0], "w", buffering=1, encoding="utf-8") as events:
+        one_at_a_time = threading.Lock()
 
         def emit(event: str, **fields: Any) -> None:
-            events.write(json.dumps({"event": event, **fields}, default=str) + "\n")
+            line = json.dumps({"event": event, **fields}, default=str) + "\n"
+            with one_at_a_time:
+                events.write(line)
 
         error = run(request, emit)
         sys.stdout.flush()
@@ -109,6 +114,8 @@ def run(request: Mapping[str, Any], emit: Emit) -> str | None:
             )
 
     runner = _runner()
+    if "bigquery" in request:
+        return _run_on_bigquery(request, runner, report, emit)
     with dbt_speed.database(request["database"], request["extensions"], request["trusted"]) as database:
         outcome = runner(_manifest(request["serialized"]), [report]).invoke(request["arguments"])
         results = getattr(outcome.result, "results", None)
@@ -118,6 +125,28 @@ def run(request: Mapping[str, Any], emit: Emit) -> str | None:
             emit("finished", **_outcome(result), is_final=True)
         _look_closer(request, results, database, emit)
     return None
+
+
+def _run_on_bigquery(
+    request: Mapping[str, Any], runner: type[dbtRunner], report: Callable[[Any], None], emit: Emit
+) -> str | None:
+    from caudal.transform import dbt_bigquery
+
+    manifest, asked = _manifest(request["serialized"]), request["bigquery"]
+    if manifest is None:
+        return "the manifest that dbt wrote beside its JSON is gone: without it nothing can be placed in BigQuery"
+    dbt_bigquery.place(manifest, asked)
+    dbt_bigquery.guarded_clients(asked)
+    jobs = dbt_bigquery.Jobs(asked, emit)
+    with dbt_bigquery.noted(jobs):
+        outcome = runner(manifest, [report]).invoke(request["arguments"])
+    results = getattr(outcome.result, "results", None)
+    if results is not None:
+        for result in results:
+            emit("finished", **_outcome(result), is_final=True)
+        dbt_bigquery.look_closer(request, results, jobs, emit)
+    emit("billed", jobs=jobs.ended)
+    return str(outcome.exception or "dbt gave no result") if results is None else None
 
 
 def _runner() -> type[dbtRunner]:

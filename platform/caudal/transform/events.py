@@ -1,13 +1,16 @@
 """What Dagster shows of a node that was built and of a test that ran."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import dagster as dg
 
 from caudal.contracts.masking import mask_text
+from caudal.google_cloud import GoogleCloud
 from caudal.transform.columns.stored import Stored
 from caudal.transform.nodes import Node
 from caudal.transform.outcome import FailingRows, NodeResult
+from caudal.warehouse.bigquery.costs import Figure, checks_metadata, cost_metadata
+from caudal.warehouse.bigquery.jobs import Job
 from caudal.warehouse.quality.assets import rule_metadata
 
 _LONGEST_SQL = 20_000
@@ -38,6 +41,22 @@ def node_metadata(node: Node, done: NodeResult, version: str | None) -> dict[str
     return metadata
 
 
+def node_cost(cloud: GoogleCloud | None, done: NodeResult, of_checks: Collection[Job]) -> dict[str, dg.MetadataValue]:
+    """What making it and testing it was billed for; nothing where nothing costs money."""
+    return figures(cost_metadata(cloud, done.jobs) | checks_metadata(cloud, of_checks))
+
+
+def figures(told: Mapping[str, Figure]) -> dict[str, dg.MetadataValue]:
+    """Numbers as numbers, so that their history is plotted."""
+    return {name: _figure(value) for name, value in told.items()}
+
+
+def _figure(value: Figure) -> dg.MetadataValue:
+    if isinstance(value, str):
+        return dg.MetadataValue.text(value)
+    return dg.MetadataValue.int(value) if isinstance(value, int) else dg.MetadataValue.float(value)
+
+
 def column_lineage(node: Node, stored: Stored) -> dict[str, dg.MetadataValue]:
     """Of which columns each column is made, as Dagster's pages show it; nothing if that is not known."""
     key = "/".join(node.key)
@@ -54,8 +73,10 @@ def column_lineage(node: Node, stored: Stored) -> dict[str, dg.MetadataValue]:
     return {"dagster/column_lineage": dg.MetadataValue.column_lineage(dg.TableColumnLineage(deps))} if deps else {}
 
 
-def check_metadata(done: NodeResult, personal: Collection[str] = ()) -> dict[str, dg.MetadataValue]:
-    """How a test went: how many rows failed, the first of them, and the SQL that selects them.
+def check_metadata(
+    done: NodeResult, personal: Collection[str] = (), cloud: GoogleCloud | None = None
+) -> dict[str, dg.MetadataValue]:
+    """How a test went: how many rows failed, the first of them, the SQL that selects them, and what it was billed for.
 
     Args:
         personal: columns of which only the shape of each value is told.
@@ -64,6 +85,7 @@ def check_metadata(done: NodeResult, personal: Collection[str] = ()) -> dict[str
     metadata: dict[str, dg.MetadataValue] = {
         "status": dg.MetadataValue.text(done.status),
         "seconds": dg.MetadataValue.float(round(done.seconds, 3)),
+        **figures(cost_metadata(cloud, done.jobs)),
     }
     if done.failures is not None:
         metadata["failures"] = dg.MetadataValue.int(done.failures)

@@ -33,6 +33,7 @@ class Manifest:
         checks: by unique id.
         unattached: `fqn` of the tests that read no model, seed, snapshot or source, so that no asset can show them.
         personal: the names of columns that a model or source classifies, so that their values are masked.
+        sources: `schema.table` of each source, by unique id.
 
     """
 
@@ -43,6 +44,7 @@ class Manifest:
     checks: Mapping[str, Check]
     unattached: Mapping[str, Key] = field(default_factory=dict)
     personal: Names = field(default_factory=Names)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def node_of(self) -> Mapping[Key, Node]:
@@ -76,7 +78,8 @@ def parse_manifest(document: Resource, path: Path = Path("manifest.json")) -> Ma
     nodes = read_nodes(lineage)
     checks, unattached = attach_checks(document, lineage, nodes)
     adapter = document["metadata"].get("adapter_type") or ""
-    return Manifest(path, lineage.project, adapter, nodes, checks, unattached, _personal(lineage))
+    sources = {u: f"{source['schema']}.{source['identifier']}" for u, source in lineage.sources.items()}
+    return Manifest(path, lineage.project, adapter, nodes, checks, unattached, _personal(lineage), sources)
 
 
 def personal_columns(manifest: Manifest, node: Node) -> Names:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from caudal.contracts.access import Access, RowPolicy, row_policies
+from caudal.contracts.masking import is_masked
 from caudal.transform.lineage import Key, Lineage, Resource, meta
 
 
@@ -45,6 +47,10 @@ class Node:
         code_version: changes whenever its SQL, an ephemeral model in it or a macro that it calls does.
         group: its domain for a mart, else its stage, unless dbt or `meta.dagster.group` names another.
         owners: e-mail addresses and `team:<name>`.
+        days_of, with_newest: its `meta.days`, see `incremental`: `of`, the raw table whose days are its days, and whether the
+            newest day is always built anew, since it says of itself that it is the newest.
+        row_access: its `meta.row_access`: who sees which of its rows in BigQuery.
+        maximum_bytes: its `meta.maximum_bytes`: no query that makes or tests it may be billed for more in BigQuery.
 
     """
 
@@ -62,6 +68,16 @@ class Node:
     columns: tuple[NodeColumn, ...] = ()
     owners: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    maximum_bytes: int | None = None
+    row_access: tuple[RowPolicy, ...] = ()
+    days_of: str | None = None
+    with_newest: bool = False
+
+    @property
+    def access(self) -> Access:
+        """How it is guarded in BigQuery."""
+        told = {c.name: c.classification for c in self.columns if c.classification and is_masked(c.classification)}
+        return Access(told, self.row_access)
 
     @property
     def is_virtual(self) -> bool:
@@ -73,7 +89,7 @@ def read_nodes(lineage: Lineage) -> dict[str, Node]:
     """All nodes by unique id, each after those that it reads.
 
     Raises:
-        ManifestError: two resources have the same asset key.
+        ManifestError: two resources have the same asset key, or one has a setting that cannot be read.
 
     """
     nodes = {unique_id: _node(resource, lineage) for unique_id, resource in lineage.assets.items()}
@@ -109,7 +125,28 @@ def _node(resource: Resource, lineage: Lineage) -> Node:
         ),
         owners=_owners(resource, lineage),
         tags=tuple(resource.get("tags", ())),
+        maximum_bytes=_maximum_bytes(resource),
+        row_access=_row_access(resource),
+        days_of=(meta(resource).get("days") or {}).get("of"),
+        with_newest=bool((meta(resource).get("days") or {}).get("with_newest")),
     )
+
+
+def _row_access(resource: Resource) -> tuple[RowPolicy, ...]:
+    said = meta(resource).get("row_access")
+    try:
+        return row_policies(said) if said is not None else ()
+    except ValueError as bad:
+        raise ManifestError(f"{resource['unique_id']}: meta.row_access: {bad}") from None
+
+
+def _maximum_bytes(resource: Resource) -> int | None:
+    said = meta(resource).get("maximum_bytes")
+    if said is not None and (isinstance(said, bool) or not isinstance(said, int) or said <= 0):
+        raise ManifestError(
+            f"{resource['unique_id']}: meta.maximum_bytes is {said!r}; expected a whole number of bytes, 1 or more"
+        )
+    return said
 
 
 def classification_of(column: Resource) -> str | None:

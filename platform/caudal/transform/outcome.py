@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from caudal.transform.checks import Check
 from caudal.transform.manifest import Manifest
 from caudal.warehouse.quality.raw import Tried
+
+if TYPE_CHECKING:
+    from caudal.warehouse.bigquery.jobs import Job
 
 #: Of a node: `success`, `no-op`, `error`, `partial success`, `skipped`. Of a test: `pass`, `warn`, `fail`, `error`, `skipped`.
 Status = str
@@ -41,6 +45,7 @@ class NodeResult:
             if it was not built.
         failing_rows: of a test that failed or warned.
         tried: of a rule that is no test of dbt: what was found, expected and kept.
+        jobs: the jobs in BigQuery that it took, those that failed left out, in the order in which they ended.
 
     """
 
@@ -55,6 +60,7 @@ class NodeResult:
     columns: tuple[tuple[str, str], ...] = ()
     failing_rows: FailingRows | None = None
     tried: Tried | None = None
+    jobs: tuple[Job, ...] = ()
 
     @property
     def compiled_sql(self) -> str | None:

@@ -40,6 +40,8 @@ MODULES = (
     "pytz",
     "sqlparse",
 )
+#: What a build on BigQuery imports besides.
+BIGQUERY_MODULES = ("dbt.adapters.bigquery.impl", "google.cloud.bigquery")
 #: Macros that dbt calls for every project, besides those that a project's own nodes lead to.
 _ALWAYS_CALLED = ("create_schema", "drop_relation", "get_columns_in_relation", "list_schemas", "rename_relation")
 _ALWAYS_CALLED += ("list_relations_without_caching", "get_test_sql", "get_create_sql")
@@ -48,7 +50,8 @@ _ALWAYS_CALLED += ("list_relations_without_caching", "get_test_sql", "get_create
 def preload() -> None:
     """Make this process ready to be forked from. A project that cannot be rehearsed is told in the log, and is built anyhow."""
     dbt_speed.before_import()
-    for name in MODULES:
+    on_bigquery = any(project.cloud is not None for project, _ in prepared())
+    for name in (*MODULES, *(BIGQUERY_MODULES if on_bigquery else ())):
         importlib.import_module(name)
     dbt_speed.drop_unheard_events()
     dbt_speed.look_for_plugins_once()

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from caudal.google_cloud import GoogleCloud
 from caudal.store import exclusive_lock
 from caudal.transform.columns.project import COLUMNS, READING
 from caudal.transform.dbt_process import end, start
@@ -32,11 +33,16 @@ MANIFEST = "manifest.json"
 #: dbt's own serialization of the manifest, which its runner can start from.
 SERIALIZED = "partial_parse.msgpack"
 
+#: What a manifest calls the project in Google Cloud. Its nodes' `database` says nothing: a build has its own placement.
+STAND_IN = "project"
+
 _PACKAGES = ("dbt-core", "dbt-adapters", "dbt-common", "dbt-duckdb", "dbt-bigquery", "duckdb", "sqlglot")
 _WRITTEN_BY_DBT = {"target", "logs"}
 _KEPT_MANIFESTS = 5
 _PARSE_TIMEOUT_S = 300
 _MOST_EDITS_WHILE_PARSING = 5
+#: Environment variables that say where the tables are, which changes nothing of what dbt reads in the project.
+_OF_THE_PROCESS = (b"CAUDAL_DUCKDB_", b"CAUDAL_GCP_")
 _ENV_VAR = re.compile(rb"env_var\(\s*['\"]([A-Za-z_][A-Za-z0-9_]*)['\"]")
 _TIME_OF_DAY = re.compile(r"^\d\d:\d\d:\d\d(\.\d+)?  ?", re.MULTILINE)
 
@@ -57,6 +63,7 @@ class Project:
         state: a writable folder of its own for manifests and invocations.
         catalog: the DuckDB database's name, which is its file's name without suffix; views hold it in their definitions.
         target: the profile's target.
+        cloud: where the tables are in Google Cloud; None for a DuckDB file.
         variables: dbt's `--vars`.
         extensions: DuckDB's `extension_directory`, or None for an empty one.
         trusted_extensions: those that have been verified, as `warehouse.engine.verified_extensions` says.
@@ -68,6 +75,7 @@ class Project:
     state: Path
     catalog: str = "warehouse"
     target: str = "local"
+    cloud: GoogleCloud | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
     extensions: Path | None = None
     trusted_extensions: tuple[Path, ...] = ()
@@ -81,15 +89,29 @@ class Project:
             *("--vars", json.dumps(dict(self.variables))),
         ]
 
-    def process_environment(self, database: Path) -> dict[str, str]:
-        """The environment of a dbt process that works on `database`, which the profile names as `CAUDAL_DUCKDB_PATH`."""
-        return os.environ | {
-            "CAUDAL_DUCKDB_PATH": str(database),
-            "CAUDAL_DUCKDB_EXTENSIONS": str(self.extensions or self.state / "duckdb_extensions"),
-            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-            "DO_NOT_TRACK": "1",
-            "PYTHONUNBUFFERED": "1",
-        }
+    def process_environment(self, database: Path | None = None) -> dict[str, str]:
+        """The environment of a dbt process that works on `database`, which the profile names as `CAUDAL_DUCKDB_PATH`.
+
+        On BigQuery it has the variables of `caudal.google_cloud`, all of them, each with what is in force.
+
+        Args:
+            database: None for a process that only reads the project. It is told no database, and of the project in Google
+                Cloud no more than a stand-in for its name: what it finds out is the same everywhere.
+
+        """
+        told = {} if self.cloud is None else self.cloud.variables() if database else {"CAUDAL_GCP_PROJECT": STAND_IN}
+        # dbt parses all again where the profile differs, which names the file.
+        return (
+            os.environ
+            | told
+            | {
+                "CAUDAL_DUCKDB_PATH": str(database or self.state / f"{self.catalog}.duckdb"),
+                "CAUDAL_DUCKDB_EXTENSIONS": str(self.extensions or self.state / "duckdb_extensions"),
+                "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+                "DO_NOT_TRACK": "1",
+                "PYTHONUNBUFFERED": "1",
+            }
+        )
 
 
 def prepare_manifest(project: Project) -> Path:
@@ -183,14 +205,12 @@ def _run_dbt(project: Project, request: Mapping[str, Any], target: Path) -> tupl
     told, telling = os.pipe()
     with os.fdopen(telling, "wb") as standard_input, said.open("wb") as output:
         try:
-            # No database is opened. The name is always the same, for dbt parses all again where the profile differs.
-            environment = project.process_environment(project.state / f"{project.catalog}.duckdb")
             process = start(
                 "parse",
                 stdin=told,
                 stdout=output.fileno(),
                 stderr=output.fileno(),
-                environment=environment,
+                environment=project.process_environment(),
                 folder=project.folder,
             )
         finally:
@@ -232,7 +252,7 @@ def _key(project: Project) -> str:
         digest.update(f"\0{path.relative_to(project.folder).as_posix()}\0{len(content)}\0".encode())
         digest.update(content)
         variables.update(_ENV_VAR.findall(content))
-    for name in sorted(variables - {b"CAUDAL_DUCKDB_PATH", b"CAUDAL_DUCKDB_EXTENSIONS"}):
+    for name in sorted(v for v in variables if not v.startswith(_OF_THE_PROCESS)):
         digest.update(b"\0" + name + b"\0" + os.environb.get(name, b""))
     return digest.hexdigest()[:24]
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 _RENDERED = ("model", "snapshot")
+#: Where queries cost money, tests are rendered too: they are to be estimated.
+_RENDERED_FOR_MONEY = (*_RENDERED, "test")
 _LONGEST_REASON = 300
 
 
@@ -24,16 +26,17 @@ class NeedsDatabase(RuntimeError):
 
 
 def write_rendered(manifest: Any, path: Path) -> None:
-    """Write the queries of each model and snapshot of `manifest` to `path`, as JSON: by unique id, `sql` or `unknown`."""
+    """Write the queries of each model, snapshot and, on BigQuery, test to `path`, as JSON: by unique id, `sql` or `unknown`."""
     from dbt.adapters.factory import FACTORY
     from dbt.compilation import Compiler
 
     adapter: Any = next(iter(FACTORY.adapters.values()))
     compiler = Compiler(adapter.config)
     found = {}
+    kinds = _RENDERED_FOR_MONEY if adapter.type() == "bigquery" else _RENDERED
     with _without_database(adapter) as state:
         for unique_id, node in sorted(manifest.nodes.items()):
-            if str(node.resource_type) in _RENDERED and node.config.materialized != "ephemeral":
+            if str(node.resource_type) in kinds and node.config.materialized != "ephemeral":
                 found[unique_id] = _render(compiler, manifest, node, state)
     path.write_text(json.dumps(found, indent=0), encoding="utf-8")
 

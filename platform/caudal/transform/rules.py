@@ -19,6 +19,8 @@ from caudal.transform.manifest import Manifest, personal_columns
 from caudal.transform.nodes import Node
 from caudal.transform.outcome import BuildResult, FailingRows, NodeResult, hold_back
 from caudal.warehouse import relations
+from caudal.warehouse.bigquery.account import current
+from caudal.warehouse.connection import kind_of, quoted
 from caudal.warehouse.quality.published import try_on
 
 if TYPE_CHECKING:
@@ -101,30 +103,33 @@ def _try(wanted: Iterable[Check], built: BuildResult, manifest: Manifest, candid
         return results
     env = candidate.env
     compares = any(check.rule and check.rule.kind == "distribution" for checks in by_node.values() for check in checks)
-    with candidate.connect() as connection:
-        is_published = compares and env.published.is_file()
-        attached = relations.attached(connection, env.published, "last_good") if is_published else nullcontext()
-        with attached:
-            for unique_id, checks in by_node.items():
-                node = manifest.nodes[unique_id]
-                if relations.kind_of(connection, node.relation) is None:
-                    continue
-                before = None
-                if is_published and relations.kind_of(connection, node.relation, "last_good"):
-                    before = f"last_good.{relations.quoted(node.relation)}"
-                started = time.monotonic()
-                tried = try_on(
-                    connection,
-                    env,
-                    node.key,
-                    node.relation,
-                    [check.rule for check in checks if check.rule is not None],
-                    before=before,
-                    masked=personal_columns(manifest, node),
-                    resolve=lambda name: _relation(manifest, name),
-                )
-                seconds = (time.monotonic() - started) / len(checks)
-                results |= {c.unique_id: _result(c, one, seconds) for c, one in zip(checks, tried, strict=True)}
+    with (
+        candidate.connect() as connection,
+        relations.last_good(connection, env) if compares else nullcontext(False) as is_published,
+    ):
+        for unique_id, checks in by_node.items():
+            node = manifest.nodes[unique_id]
+            if kind_of(connection, node.relation) is None:
+                continue
+            before = None
+            if is_published and kind_of(connection, node.relation, "last_good"):
+                before = f"last_good.{quoted(node.relation)}"
+            started, asked = time.monotonic(), len(current().jobs)
+            tried = try_on(
+                connection,
+                env,
+                node.key,
+                node.relation,
+                [check.rule for check in checks if check.rule is not None],
+                before=before,
+                masked=personal_columns(manifest, node),
+                resolve=lambda name: _relation(manifest, name),
+            )
+            seconds = (time.monotonic() - started) / len(checks)
+            of_rules = {c.unique_id: _result(c, one, seconds) for c, one in zip(checks, tried, strict=True)}
+            # Some rules share a query: all are told of with the first.
+            first = checks[0].unique_id
+            results |= of_rules | {first: replace(of_rules[first], jobs=tuple(current().jobs[asked:]))}
     return results
 
 
@@ -155,5 +160,5 @@ def _relation(manifest: Manifest, name: str) -> str:
     """What a FROM takes of a table that a reference names: an asset key, a dataset, or `schema.table`."""
     key = tuple(name.split("/"))
     if key in manifest.node_of:
-        return relations.quoted(manifest.node_of[key].relation)
-    return relations.quoted(f"raw.{'__'.join(key)}") if len(key) == 2 else relations.quoted(name)
+        return quoted(manifest.node_of[key].relation)
+    return quoted(f"raw.{'__'.join(key)}") if len(key) == 2 else quoted(name)

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from caudal.warehouse.connection import quoted, refusals
 from caudal.warehouse.held_back import Held, Why
-from caudal.warehouse.relations import quoted
 from caudal.warehouse.sql import identifier
 
 if TYPE_CHECKING:
-    import duckdb
+    from caudal.warehouse.connection import Connection
 
 _SAMPLE_ROWS = 10
 _LONGEST_VALUE = 200
@@ -107,14 +107,12 @@ def holds(relation: str, name: str, condition: str, description: str = "") -> Au
     return Audit(name, relation, failing, description or f"`{condition}`")
 
 
-def judge(connection: duckdb.DuckDBPyConnection, audits: Sequence[Audit]) -> list[AuditOutcome]:
+def judge(connection: Connection, audits: Sequence[Audit]) -> list[AuditOutcome]:
     """The outcome of each."""
     return [_outcome(connection, audit) for audit in audits]
 
 
-def _outcome(connection: duckdb.DuckDBPyConnection, audit: Audit) -> AuditOutcome:
-    import duckdb
-
+def _outcome(connection: Connection, audit: Audit) -> AuditOutcome:
     try:
         counted = connection.execute(f"SELECT count(*) FROM (\n{audit.failing}\n)").fetchone()
         failures = counted[0] if counted else 0
@@ -123,6 +121,6 @@ def _outcome(connection: duckdb.DuckDBPyConnection, audit: Audit) -> AuditOutcom
         found = connection.execute(f"SELECT * FROM (\n{audit.failing}\n) LIMIT {_SAMPLE_ROWS}")
         columns = tuple(column[0] for column in found.description or ())
         rows = tuple(tuple(None if v is None else str(v)[:_LONGEST_VALUE] for v in row) for row in found.fetchall())
-    except duckdb.Error as problem:
+    except refusals() as problem:
         return AuditOutcome(audit, None, f"it could not be run: {problem}")
     return AuditOutcome(audit, failures, "", columns, rows)

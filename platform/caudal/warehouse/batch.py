@@ -14,6 +14,7 @@ from caudal.lake.records import LedgerFile, Outcome, Repair
 from caudal.store import LakeObject
 from caudal.warehouse.parts import LakeFile, Normalized, Quarantined, normalize_many, write_quarantined
 from caudal.warehouse.release import apply_repairs
+from caudal.warehouse.suppression import Suppressed, without_suppressed
 
 if TYPE_CHECKING:
     import duckdb
@@ -74,6 +75,7 @@ def prepare_files(
     copies: Callable[[dict[str, str]], dict[str, str]],
     loaded_at: datetime,
     work: Path,
+    listed: Suppressed,
 ) -> Prepared:
     """Normalize files of the lake in the versions that the ledger knows.
 
@@ -81,6 +83,7 @@ def prepare_files(
         repairs: repaired rows of any of the files.
         copies: asked with the content of each file, by path, which of them are loaded under another path, and which.
         work: an empty folder.
+        listed: people whose rows are left out.
 
     """
     held = {f.path: h for f in files if (h := store.fetch(_object(f), work / "held")) is not None}
@@ -90,6 +93,7 @@ def prepare_files(
     with connect() as connection:
         results = list(normalize_many(connection, dataset, wanted, loaded_at=loaded_at, into=work))
         results = apply_repairs(connection, dataset, results, repairs, loaded_at=loaded_at, work=work)
+        results = without_suppressed(connection, dataset, results, listed, work)
     results += [Quarantined(f.path, f.version, _copy_message(f.path, refused[f.path])) for f in files if f.path in refused]
     quarantined = [r for r in results if isinstance(r, Quarantined)]
     normalized = [r for r in results if isinstance(r, Normalized)]
@@ -109,7 +113,7 @@ def prepare_files(
 
 @dataclass
 class _Sum:
-    counts: list[tuple[int, int, int]] = field(default_factory=list)
+    counts: list[tuple[int, int, int, int]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     members: bool = False
     dialect: str | None = None
@@ -126,7 +130,7 @@ def _outcomes(results: Iterable[Normalized | Quarantined]) -> dict[str, Outcome]
             continue
         for f in result.files:
             told = sums.setdefault(f.path, _Sum())
-            told.counts.append((f.rows_read, f.rows_loaded, f.rows_rejected))
+            told.counts.append((f.rows_read, f.rows_loaded, f.rows_rejected, f.rows_erased))
             told.members |= f.member is not None
             told.dialect = told.dialect or f.dialect
     return {path: _outcome(path, told) for path, told in sums.items()}
@@ -135,12 +139,13 @@ def _outcomes(results: Iterable[Normalized | Quarantined]) -> dict[str, Outcome]
 def _outcome(path: str, told: _Sum) -> Outcome:
     if not told.counts:
         return Outcome(path, unreadable="\n".join(told.unreadable), has_members=told.members)
-    read, loaded, rejected = (sum(c[i] for c in told.counts) for i in range(3))
+    read, loaded, rejected, erased = (sum(c[i] for c in told.counts) for i in range(4))
     note = None
     if told.unreadable:
         of = len(told.counts) + len(told.unreadable)
         note = f"{len(told.unreadable)} of its {of} members are in quarantine: " + "; ".join(told.unreadable)
-    return Outcome(path, read, loaded, rejected, note=note, has_members=told.members, dialect=told.dialect)
+    outcome = Outcome(path, read, loaded, rejected, note=note, has_members=told.members, dialect=told.dialect)
+    return replace(outcome, rows_erased=erased)
 
 
 def _refused_copies(contents: dict[str, str], copies: Callable[[dict[str, str]], dict[str, str]]) -> dict[str, str]:

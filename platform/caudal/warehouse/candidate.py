@@ -1,89 +1,114 @@
-"""Build, audit, publish: tables are made in a candidate, which becomes visible whole or not at all.
+"""Build, audit, publish: tables are made in a candidate, which becomes visible when all of it has been audited, or not at all.
 
-The candidate is a copy of the published DuckDB file (a reference copy where the file system can). Publishing moves it
-beside the versions before it and points the published link at it: whoever reads keeps the version that he opened; whoever
-opens next sees the new one. Candidates of one company are built one after another, under a lock that dies with its
-holder, so that none is lost.
-
-Every version has the same file name, `warehouse.duckdb`, and so the same catalogue name: the bodies of views hold it.
-
-A candidate's raw views pin the version of each raw table at the time the candidate was opened, so that all its models see the
-same raw, whatever is loaded meanwhile. Which versions these are is recorded beside the file (`pins`): upkeep keeps them.
+What a candidate is depends on the engine: a copy of the published DuckDB file (`local_candidate`), or a dataset in BigQuery
+(`bigquery.candidate`). Whoever builds in one knows this page alone. Candidates of one company are built one after another,
+under a lock that dies with its holder, so that none is lost.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
-import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from caudal.lake.evolution import as_it_is
-from caudal.store import exclusive_lock
-from caudal.warehouse import pins, relations, versions
+from caudal.warehouse import versions
 from caudal.warehouse.audits import Audit, AuditOutcome, AuditsFailed, judge
-from caudal.warehouse.engine import connect_file
 from caudal.warehouse.held_back import Held, hold, let_go
-from caudal.warehouse.raw_views import make_views, raw_views
 from caudal.warehouse.versions import NOBODY, Cause
 
 if TYPE_CHECKING:
-    import duckdb
+    from pathlib import Path
+
     import pyarrow as pa
 
+    from caudal.contracts.access import Access
     from caudal.environment import Environment
     from caudal.lake.dataset import Dataset
-
-#: Linux's request that a file share another one's blocks.
-_FICLONE = 0x40049409
+    from caudal.warehouse.connection import Connection
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """An unpublished build. `path` may be opened and written by one process at a time; close it before publishing.
+class Candidate(Protocol):
+    """An unpublished build. Tables and views are named as everywhere, `schema.name`; only dbt needs to know where they are.
 
     Attributes:
         start: the version that it started as, "" for none; the published one, unless another was asked for.
         parent: the version that readers see, "" for none.
+        path: the DuckDB file in which it is built; None on BigQuery. One process at a time may open it.
 
     """
 
-    env: Environment
-    path: Path
-    version: str
-    start: str = ""
-    parent: str = ""
+    @property
+    def env(self) -> Environment: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def start(self) -> str: ...
+    @property
+    def parent(self) -> str: ...
+    @property
+    def path(self) -> Path | None: ...
 
-    @contextmanager
-    def connect(self) -> Generator[duckdb.DuckDBPyConnection]:
-        """The candidate, writable."""
-        with connect_file(self.env, self.path) as connection:
-            yield connection
+    def connect(self) -> AbstractContextManager[Connection]:
+        """Whoever asks in DuckDB's SQL, by `schema.name`, is answered from the candidate; it is writable."""
+        ...
 
-    def restore(self, names: Iterable[str]) -> None:
+    def prepare(self, building: Iterable[str], views: Iterable[str] = (), incremental: Iterable[str] = ()) -> None:
+        """Say what dbt is about to make; to be called before each build, and again with the same names without harm.
+
+        Locally there is nothing to do: everything is in the file. On BigQuery, from here on, `physical` places all three in the
+        candidate.
+
+        Args:
+            building: tables and views that dbt makes anew.
+            views: views above these, which dbt makes anew too, so that tests read them as they will be.
+            incremental: those of `building` that dbt adds to: each starts as a clone of what is published, if that is there.
+
+        """
+        ...
+
+    def declare(self, access: Mapping[str, Access]) -> None:
+        """Say how relations are to be guarded when they are published; of others nothing is said. Locally it does nothing."""
+        ...
+
+    def physical(self, relation: str, in_candidate: bool | None = None) -> tuple[str, str]:
+        """`(dataset, table)` on BigQuery of a `schema.name`; locally `(schema, name)`.
+
+        Args:
+            in_candidate: None for where it is now: in the candidate if that holds it (raw tables that were loaded since the
+                last one, what was prepared, and what was not restored), else what readers see.
+
+        """
+        ...
+
+    def write(self, tables: Mapping[str, pa.Table]) -> None:
+        """Make each `schema.name` a table of these rows, whatever it was."""
+        ...
+
+    def restore(self, names: Iterable[str], /) -> None:
         """Put each `schema.name` back to what is published now; what was never published is dropped."""
-        names = list(names)
-        if not names:
-            return
-        with self.connect() as connection:
-            if not self.env.published.is_file():
-                for name in names:
-                    relations.bring(connection, name, None)
-                return
-            with relations.attached(connection, self.env.published, "last_good"):
-                for name in names:
-                    relations.bring(connection, name, "last_good")
+        ...
 
-    def holds(self, names: Iterable[str]) -> set[str]:
-        """Those of the `schema.name` that are there."""
-        with self.connect() as connection:
-            return {name for name in names if relations.kind_of(connection, name)}
+    def holds(self, names: Iterable[str], /) -> set[str]:
+        """Those of the `schema.name` that can be read, be it in the candidate or as published."""
+        ...
+
+    def bring(self, relation: str, kept: versions.Kept) -> None:
+        """Make the relation what it is in a kept version.
+
+        Raises:
+            LookupError: that version does not have it.
+
+        """
+        ...
+
+    def rewrite(self) -> None:
+        """See that nothing is left in it, where it is files, of what was removed from its tables."""
+        ...
+
+    def broken_views(self, *, published: bool = False) -> dict[str, str]:
+        """The views that cannot be read, in the candidate or in what is published, each with the reason."""
+        ...
 
     def publish(self, changed: Iterable[str] = (), cause: Cause = NOBODY) -> str:
         """Make the candidate what readers see; its version.
@@ -94,35 +119,14 @@ class Candidate:
             cause: who publishes, and why.
 
         """
-        home = self.env.versions / self.version
-        said = versions.Version(self.version, datetime.now(UTC), self.parent, cause, {}, dict.fromkeys(changed, ""))
-        with self.connect() as connection:
-            connection.execute("CREATE SCHEMA IF NOT EXISTS caudal")
-            connection.execute(
-                "CREATE OR REPLACE TABLE caudal.published AS SELECT ?::VARCHAR AS version, now() AS published_at",
-                [self.version],
-            )
-            start, parent = (
-                versions.recorded(self.env.versions / name) if name else None for name in (self.start, self.parent)
-            )
-            versions.record(self.path.parent, connection, start, parent, said)
-            connection.execute("CHECKPOINT")
-        with self.path.open("rb") as written:
-            os.fsync(written.fileno())
-        home.parent.mkdir(parents=True, exist_ok=True)
-        self.path.parent.replace(home)
-        link = self.env.warehouse / f".{self.version}.link"
-        link.symlink_to(Path("versions", self.version, self.path.name))
-        link.replace(self.env.published)
-        versions.clear(self.env)
-        return self.version
+        ...
 
 
 @contextmanager
 def open_candidate(
     env: Environment, datasets: Sequence[Dataset] = (), start: versions.Kept | None = None
 ) -> Generator[Candidate]:
-    """A candidate that starts as the published version, its raw views pinned to the newest raw of `datasets`.
+    """A candidate that starts as the published version, its raw tables pinned to the newest raw of `datasets`.
 
     Waits for the candidate of another process to be published or given up. Leaving the block without `publish` discards
     the candidate.
@@ -131,28 +135,12 @@ def open_candidate(
         start: the version to start as, instead of the published one.
 
     """
-    env.candidates.mkdir(parents=True, exist_ok=True)
-    with exclusive_lock(env.state / "locks" / "candidate.lock"):
-        versions.clear_unfinished(env)
-        parent, version = versions.current(env), versions.next_name(env)
-        path = env.candidates / version / env.published.name
-        candidate = Candidate(env, path, version, start.name if start else parent or "", parent or "")
-        candidate.path.parent.mkdir()
-        try:
-            read: dict[str, int] = {}
-            if candidate.start:
-                base = start.file if start else env.published.resolve()
-                copy_file(base, candidate.path)
-                with suppress(pins.UnknownPins):  # Then upkeep waits until that version is gone.
-                    read |= pins.recorded(base.parent)
-            views = [view for dataset in datasets for view in raw_views(env, as_it_is(env, dataset))]
-            read |= {view.table: view.version for view in views if view.version is not None}
-            pins.record(candidate.path.parent, read)
-            with candidate.connect() as connection:
-                make_views(connection, views)
-            yield candidate
-        finally:
-            shutil.rmtree(candidate.path.parent, ignore_errors=True)
+    if env.cloud is None:
+        from caudal.warehouse.local_candidate import open_local_candidate as opened
+    else:
+        from caudal.warehouse.bigquery.opening import open_bigquery_candidate as opened
+    with opened(env, datasets, start) as candidate:
+        yield candidate
 
 
 @dataclass(frozen=True)
@@ -188,15 +176,8 @@ def published_tables_of(
 ) -> Published:
     """As `publish_tables`, and what came of the audits."""
     with open_candidate(env) as candidate:
+        candidate.write(tables)
         with candidate.connect() as connection:
-            for relation, rows in tables.items():
-                schema, _ = relation.split(".")
-                connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
-                connection.register("rows_to_publish", rows)
-                if relations.kind_of(connection, relation) == "VIEW":
-                    connection.execute(f"DROP VIEW {relations.quoted(relation)}")
-                connection.execute(f"CREATE OR REPLACE TABLE {relations.quoted(relation)} AS SELECT * FROM rows_to_publish")
-                connection.unregister("rows_to_publish")
             outcomes = tuple(judge(connection, audits))
         blamed = tuple(outcome.why() for outcome in outcomes if not outcome.passed)
         if blamed:
@@ -208,12 +189,3 @@ def published_tables_of(
 def published_version(env: Environment) -> str | None:
     """The version that readers see, or None."""
     return versions.current(env)
-
-
-def copy_file(source: Path, target: Path) -> None:
-    """Copy, sharing the blocks of `source` where the file system can."""
-    if sys.platform == "linux":
-        with source.open("rb") as given, target.open("wb") as made, suppress(OSError):
-            fcntl.ioctl(made, _FICLONE, given.fileno())
-            return
-    shutil.copyfile(source, target)

@@ -13,8 +13,6 @@ from caudal.precedence import precedence
 from caudal.warehouse.assets import (
     REJECTS_SCHEMA,
     Told,
-    check_results,
-    check_specs,
     file_metadata,
     lake_metadata,
     raw_metadata,
@@ -25,6 +23,8 @@ from caudal.warehouse.loading import Loaded, load_pending
 from caudal.warehouse.pipes import pipes_spread
 from caudal.warehouse.quality.assets import not_tried, rule_results, rule_spec
 from caudal.warehouse.quality.raw import try_rules
+from caudal.warehouse.raw_checks import check_results, check_specs
+from caudal.warehouse.raw_tables import raw_tables
 
 #: A table that breaks a rule breaks it when the run is tried again.
 _NO_RETRY = {"dagster/retry_on_asset_or_op_failure": "false"}
@@ -51,13 +51,13 @@ def raw_asset(env: Environment, dataset: Dataset, *, dropped: bool) -> dg.Assets
             extractor does.
 
     """
-    key = raw_key(dataset)
+    key, tables = raw_key(dataset), raw_tables(env)
     spec = dg.AssetSpec(
         key,
         deps=[lake_key(dataset)],
-        description=f"{dataset.contract.description}\n\nDelta Lake table `raw.{dataset.table}`, one commit a load.",
+        description=f"{dataset.contract.description}\n\n{tables.name} table `raw.{dataset.table}`, one commit a load.",
         group_name="warehouse",
-        kinds={"deltalake"},
+        kinds={tables.kind},
         owners=list(dataset.owners),
         tags={"source": dataset.source},
         partitions_def=partitions_of(dataset),
@@ -76,7 +76,7 @@ def raw_asset(env: Environment, dataset: Dataset, *, dropped: bool) -> dg.Assets
             f"`quarantine.{dataset.table}`. Repaired rows are loaded with `caudal lake release {dataset.id}`."
         ),
         group_name="quarantine",
-        kinds={"deltalake"},
+        kinds={tables.kind},
         owners=list(dataset.owners),
         tags={"source": dataset.source},
         partitions_def=partitions_of(dataset),

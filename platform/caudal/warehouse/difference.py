@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from caudal.warehouse import relations, versions
+from caudal.warehouse.connection import kind_of, quoted
 from caudal.warehouse.engine import connect_memory
 from caudal.warehouse.sql import identifier, text
 
@@ -70,6 +71,13 @@ def diff(env: Environment, relation: str, a: str, b: str, key: Sequence[str] = (
 
     """
     first, second = versions.find(env, a), versions.find(env, b)
+    if env.cloud is not None:
+        from caudal.warehouse.bigquery.brought import bring_kept
+
+        with connect_memory(env, _MEMORY) as connection:
+            bring_kept(env, connection, first, relation, "a")
+            bring_kept(env, connection, second, relation, "b")
+            return _diff(connection, relation, (first.name, second.name), ("a", "b"), tuple(key), limit)
     with connect_memory(env, _MEMORY) as connection, relations.attached(connection, first.file, "a"):
         # A process shares what it opens by path: one version cannot be attached twice.
         both = second.file != first.file
@@ -87,11 +95,11 @@ def _diff(
     limit: int,
 ) -> Difference:
     for name, database in zip(names, databases, strict=True):
-        kind = relations.kind_of(connection, relation, database)
+        kind = kind_of(connection, relation, database)
         if kind != "TABLE":
             what = "is a view there: compare the tables that it reads" if kind else "is not there"
             raise LookupError(f"Version {name}: {relation} {what}. `caudal versions {relation}` lists where it is a table")
-    table_a, table_b = (f"{database}.{relations.quoted(relation)}" for database in databases)
+    table_a, table_b = (f"{database}.{quoted(relation)}" for database in databases)
     in_a, in_b = (_columns(connection, table) for table in (table_a, table_b))
     missing = [column for column in key if column not in in_a or column not in in_b]
     if missing:

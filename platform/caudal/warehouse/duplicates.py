@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from caudal.environment import Environment
+    from caudal.google_cloud import GoogleCloud
     from caudal.lake.dataset import Dataset
 
 #: A table of so many rows is counted in every load: it takes less than 30 ms.
@@ -112,9 +113,10 @@ def count(env: Environment, dataset: Dataset, version: int) -> Duplicates:
     """
     if dataset.duplicates == "off":
         raise ValueError(f"{dataset.id} declares `duplicates: off`: there is nothing to count")
-    files = delta.data_files(env.raw / dataset.table, version)
     counted = Duplicates(dataset.duplicates, version, rows=0)
-    if files:
+    if env.cloud is not None:
+        counted = _count_on_bigquery(env.cloud, dataset, dataset.duplicates, version)
+    elif files := delta.data_files(env.raw / dataset.table, version):
         with connect_memory(env) as connection:
             # Not through the Delta extension: to load it takes longer than to count. A file may lack columns that are newer.
             listed = ", ".join(text(str(file)) for file in files)
@@ -179,6 +181,25 @@ def _count(connection: duckdb.DuckDBPyConnection, compared: Compared, version: i
         int(beyond_first),
         tuple(Pair(*row) for row in pairs),
         tuple(Sample(value, tuple(files)) for value, files in samples),
+    )
+
+
+def _count_on_bigquery(cloud: GoogleCloud, dataset: Dataset, compared: Compared, version: int) -> Duplicates:
+    from caudal.warehouse.bigquery.raw_reading import standing_in_several
+
+    columns = {c.name: c.classification in (None, "public") for c in dataset.contract.columns}
+    if compared == "key":
+        columns = {name: columns[name] for name in dataset.contract.primary_key}
+    told = standing_in_several(cloud, dataset, columns, shown=SHOWN, samples=SAMPLES, most_files=_MOST_FILES)
+    return Duplicates(
+        compared,
+        version,
+        told["row_count"],
+        told["shared_rows"],
+        told["shared"],
+        told["beyond_first"],
+        tuple(Pair(p["one"], p["other"], p["n"]) for p in told["pairs"]),
+        tuple(Sample(s["told"], tuple(s["files"])) for s in told["samples"]),
     )
 
 

@@ -7,8 +7,7 @@ have its files normalized by other processes (`caudal.warehouse.shards`), and co
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,16 +17,19 @@ from caudal.lake.evolution import evolved_dataset, record_of
 from caudal.lake.ledger import Ledger
 from caudal.lake.records import Batch, LedgerFile, Outcome
 from caudal.lake.watch import look
-from caudal.store import exclusive_lock, open_store
-from caudal.warehouse import delta
+from caudal.store import open_store
 from caudal.warehouse.batch import Prepared, prepare_files
 from caudal.warehouse.engine import connect_memory
-from caudal.warehouse.parts import reject_schema
+from caudal.warehouse.raw_tables import RawTables, raw, raw_tables, rejects
+from caudal.warehouse.settling import note_unshown, settled, show_files, transaction_of
 from caudal.warehouse.shards import Spread, split, spread_out
+from caudal.warehouse.suppression import suppressed
 
 if TYPE_CHECKING:
     from caudal.environment import Environment
     from caudal.lake.dataset import Dataset
+    from caudal.warehouse.bigquery.jobs import Job
+    from caudal.warehouse.delta import Transaction
 
 #: Files that become one commit at most.
 BATCH_FILES = 2_000
@@ -49,6 +51,7 @@ class Loaded:
         unstable: files that changed or vanished while they were read; the next look at the lake will tell.
         undeclared: names of columns that files have and the contract does not, and paths of such keys inside structs.
         raw_version: of the raw table now, None if it was never written.
+        jobs: that BigQuery did for it; locally there are none.
 
     """
 
@@ -56,6 +59,7 @@ class Loaded:
     unstable: set[str] = field(default_factory=set)
     undeclared: set[str] = field(default_factory=set)
     raw_version: int | None = None
+    jobs: tuple[Job, ...] = ()
 
     @property
     def rows_read(self) -> int:
@@ -68,6 +72,11 @@ class Loaded:
     @property
     def rows_rejected(self) -> int:
         return sum(o.rows_rejected for _, o in self.files)
+
+    @property
+    def rows_erased(self) -> int:
+        """Rows of people whose rows are erased, which were left out."""
+        return sum(o.rows_erased for _, o in self.files)
 
     @property
     def quarantined(self) -> list[tuple[LedgerFile, Outcome]]:
@@ -95,46 +104,18 @@ def load_pending(
     """
     ledger = Ledger(env.state / "ledger.db")
     loaded = Loaded()
-    with settled(env, dataset, ledger):
+    tables = raw_tables(env, {"asset": f"raw/{dataset.id}", "run": run_id, "owner": next(iter(dataset.owners), "")})
+    with settled(env, dataset, ledger, tables):
         if look_first:
             look(env, ledger, [dataset])
-        rebuild = _rebuilt(env, dataset, ledger)
+        rebuild = _rebuilt(tables, dataset, ledger)
         while batch := ledger.claim(dataset, run_id, -1 if rebuild else batch_files, leave=loaded.unstable):
-            _load_batch(env, dataset, ledger, batch, loaded, spread, rebuild=rebuild)
+            _load_batch(env, dataset, ledger, batch, loaded, spread, tables, rebuild=rebuild)
             if rebuild and not loaded.files:
                 break  # A file changed meanwhile, so the table is as it was. The next run tries again.
             rebuild = False
-        return replace(loaded, raw_version=delta.version_of_table(env.raw / dataset.table))
-
-
-def writing(env: Environment, dataset: Dataset) -> AbstractContextManager[None]:
-    """The lock of whoever writes to the dataset's tables."""
-    return exclusive_lock(env.state / "locks" / f"{dataset.table}.lock")
-
-
-@contextmanager
-def settled(env: Environment, dataset: Dataset, ledger: Ledger) -> Generator[None]:
-    """Hold the dataset's lock, with no unfinished batch."""
-    with writing(env, dataset):
-        for batch in ledger.unfinished(dataset.id):
-            if batch.prepared and delta.committed(env.raw / dataset.table, _transaction(ledger, batch.number)):
-                ledger.finish(batch.number)
-            else:
-                ledger.abandon(batch.number)
-        if not ledger.knows_table(dataset.id):
-            _adopt_table(env, dataset, ledger)
-        yield
-
-
-def _adopt_table(env: Environment, dataset: Dataset, ledger: Ledger) -> None:
-    """Have the ledger know whose rows the raw table and the rejects hold: its predecessor may have been lost."""
-    names = {n for folder in (env.raw, env.quarantine) for n in delta.files_with_rows(folder / dataset.table)}
-    paths = {delta.lake_file(name) for name in names}
-    ledger.adopt_table(dataset.id, names | paths, with_members={delta.lake_file(n) for n in names if delta.lake_file(n) != n})
-
-
-def _transaction(ledger: Ledger, number: int) -> delta.Transaction:
-    return delta.Transaction(f"caudal-ledger-{ledger.id}", number)
+        show_files(env, dataset, ledger, tables, changed=bool(loaded.files))
+        return replace(loaded, raw_version=tables.version(raw(dataset)), jobs=tuple(tables.done))
 
 
 def prepare_batch(
@@ -149,42 +130,59 @@ def prepare_batch(
         return spread_out(env, dataset, groups, repairs, work, spread)
     return prepare_files(
         lambda: connect_memory(env),
-        open_store(env.lake_url),
+        open_store(env.lake_url, env.acts_as),
         dataset,
         present,
         repairs=repairs,
         copies=lambda contents: ledger.live_copies(dataset.id, contents),
         loaded_at=datetime.now(UTC),
         work=work,
+        listed=suppressed(env),
     )
 
 
 def commit_batch(
-    env: Environment, dataset: Dataset, ledger: Ledger, batch: Batch, prepared: Prepared, *, rebuild: bool = False
+    env: Environment,
+    dataset: Dataset,
+    ledger: Ledger,
+    batch: Batch,
+    prepared: Prepared,
+    tables: RawTables | None = None,
+    *,
+    rebuild: bool = False,
 ) -> list[tuple[LedgerFile, Outcome]]:
     """Make what was prepared of a batch visible, and finish it; what became of each of its files.
 
     Nothing is committed, and the batch given up, if a file changed while it was read, or somebody has given it up already.
     """
-    table, rejects = env.raw / dataset.table, env.quarantine / dataset.table
-    transaction = _transaction(ledger, batch.number)
+    tables = tables or raw_tables(env)
+    transaction = transaction_of(ledger, batch.number)
     by_path = {o.path: o for o in prepared.outcomes}
     if prepared.unstable & by_path.keys():
         ledger.abandon(batch.number)
         return []
     if not ledger.prepare(batch, prepared.outcomes, dataset.fingerprint):
         return []
-    _replace_rejects(rejects, prepared, batch, transaction)
-    schema = dataset.contract.arrow_schema()
+    _replace_rejects(tables, dataset, prepared, batch, transaction)
     replaced = [f for f in batch.files if f.gone or (f.path in by_path and by_path[f.path].unreadable is None)]
     if rebuild:
-        delta.replace_all(table, schema, prepared.parts, transaction=transaction)
+        tables.replace_all(raw(dataset), dataset.contract, prepared.parts, transaction=transaction)
     elif replaced:
         fresh = not any(f.may_have_rows for f in batch.files)
         paths = [f.path for f in replaced]
         members = _with_members(batch.files, prepared.outcomes) & set(paths)
-        delta.replace_files(table, schema, prepared.parts, paths, transaction=transaction, append=fresh, with_members=members)
+        tables.replace_files(
+            raw(dataset),
+            dataset.contract,
+            prepared.parts,
+            paths,
+            transaction=transaction,
+            append=fresh,
+            with_members=members,
+        )
+    note_unshown(env, dataset)
     ledger.finish(batch.number)
+    tables.tidy(dataset, transaction.application)
     return [(f, by_path.get(f.path, Outcome(f.path))) for f in batch.files if f.gone or f.path in by_path]
 
 
@@ -203,6 +201,7 @@ def _load_batch(
     batch: Batch,
     loaded: Loaded,
     spread: Spread | None,
+    tables: RawTables,
     *,
     rebuild: bool,
 ) -> None:
@@ -218,14 +217,14 @@ def _load_batch(
     else:
         raise RuntimeError(f"{dataset.id}: columns keep appearing while the same files are read again; deliver them anew")
     loaded.unstable.update(prepared.unstable)
-    loaded.files.extend(commit_batch(env, effective, ledger, batch, prepared, rebuild=rebuild))
+    loaded.files.extend(commit_batch(env, effective, ledger, batch, prepared, tables, rebuild=rebuild))
     shutil.rmtree(home, ignore_errors=True)
 
 
-def _rebuilt(env: Environment, dataset: Dataset, ledger: Ledger) -> bool:
+def _rebuilt(tables: RawTables, dataset: Dataset, ledger: Ledger) -> bool:
     """Whether the raw table has columns of other types than the contract; then all files are pending, to make it anew."""
     contract = evolved_dataset(dataset, ledger.evolved(dataset.id)).contract
-    changed = delta.differing_types(env.raw / dataset.table, contract.arrow_schema())
+    changed = tables.differing(raw(dataset), contract)
     if not changed:
         return False
     kept = [f.path for f in ledger.files(dataset.id, "deleted") if f.live_version]
@@ -239,18 +238,19 @@ def _rebuilt(env: Environment, dataset: Dataset, ledger: Ledger) -> bool:
     return True
 
 
-def _replace_rejects(table: Path, prepared: Prepared, batch: Batch, transaction: delta.Transaction) -> None:
+def _replace_rejects(tables: RawTables, dataset: Dataset, prepared: Prepared, batch: Batch, transaction: Transaction) -> None:
     """Replace the files' rejects. Doing so again gives the same, so this needs no transaction of its own."""
     concerned = {o.path for o in prepared.outcomes if o.rows_rejected or o.unreadable or o.note}
     concerned |= {f.path for f in batch.files if f.may_have_rows}
     members = _with_members(batch.files, prepared.outcomes)
-    if prepared.rejects or (concerned and delta.version_of_table(table) is not None):
-        delta.replace_files(
-            table,
-            reject_schema(),
+    if prepared.rejects or (concerned and tables.version(rejects(dataset)) is not None):
+        tables.replace_files(
+            rejects(dataset),
+            None,
             prepared.rejects,
             sorted(concerned),
             transaction=transaction,
+            append=not any(f.may_have_rows for f in batch.files),
             with_members=members & concerned,
         )
 

@@ -49,7 +49,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class FileCounts:
-    """What became of the rows of one lake file: `rows_read == rows_loaded + rows_rejected`."""
+    """What became of the rows of one lake file: `rows_read == rows_loaded + rows_rejected + rows_erased`."""
 
     path: str
     version: str
@@ -58,6 +58,7 @@ class FileCounts:
     rows_rejected: int
     member: str | None = None
     dialect: str | None = None
+    rows_erased: int = 0
 
 
 @dataclass(frozen=True)

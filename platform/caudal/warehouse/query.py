@@ -29,7 +29,8 @@ class RefusedQuery(ValueError):
 def run(env: Environment, sql: str, output: OutputFormat, out: BinaryIO | None = None) -> int:
     """Answer `sql` from the published version and write the result to `out` (standard output); the number of rows.
 
-    Only `SELECT`-like statements run, on a read-only connection that can reach no file but the raw tables.
+    Only `SELECT`-like statements run, on a read-only connection that can reach no file but the raw tables. In BigQuery it is
+    GoogleSQL, and BigQuery runs it; what it will read is said on standard error before.
 
     Raises:
         RefusedQuery: with DuckDB's own words where it has any.
@@ -39,6 +40,8 @@ def run(env: Environment, sql: str, output: OutputFormat, out: BinaryIO | None =
     import duckdb
 
     out = out or sys.stdout.buffer
+    if env.cloud is not None:
+        return _run_in_bigquery(env, sql, output, out)
     with connect(env) as connection:
         confine(connection, env)
         try:
@@ -49,8 +52,29 @@ def run(env: Environment, sql: str, output: OutputFormat, out: BinaryIO | None =
             raise RefusedQuery(str(bad)) from None
 
 
+def _run_in_bigquery(env: Environment, sql: str, output: OutputFormat, out: BinaryIO) -> int:
+    from caudal.warehouse.bigquery.explained import BigQueryError
+    from caudal.warehouse.bigquery.published import service_of
+    from caudal.warehouse.bigquery.typed import answer, dry_run
+
+    service = service_of(env)
+    try:
+        typed = dry_run(service, sql)
+        billed = typed.dry.bytes_billed
+        usd = service.cloud.usd(billed)
+        sys.stderr.write(f"It reads {typed.dry.bytes_processed:,} bytes: billed for {billed:,} bytes, about {usd:.4f} USD.\n")
+        return _WRITERS[output](answer(service, typed), out)
+    except BigQueryError as refused:
+        raise RefusedQuery(str(refused)) from None
+
+
 def confine(connection: duckdb.DuckDBPyConnection, env: Environment) -> None:
     """Take from `connection` whatever reaches beyond its own file and the raw tables."""
+    from caudal.warehouse.bigquery.session import Session
+
+    if isinstance(connection, Session):
+        connection.confine()
+        return
     connection.execute("LOAD delta")
     folders = ", ".join("'" + str(f).replace("'", "''") + "'" for f in (env.raw, env.quarantine))
     connection.execute(f"SET allowed_directories = [{folders}]")

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from caudal.warehouse.connection import is_bigquery, quoted
 from caudal.warehouse.sql import identifier, text
 
 if TYPE_CHECKING:
     import duckdb
+
+    from caudal.environment import Environment
 
 _KINDS = ("VIEW", "TABLE")
 
@@ -25,15 +28,16 @@ def attached(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> Ge
         connection.execute(f"DETACH {identifier(name)}")
 
 
-def quoted(relation: str) -> str:
-    """`schema.name` as SQL."""
-    schema, name = relation.split(".", 1)
-    return f"{identifier(schema)}.{identifier(name)}"
-
-
-def kind_of(connection: duckdb.DuckDBPyConnection, relation: str, database: str | None = None) -> str | None:
-    """`TABLE` or `VIEW`, None if the database (the connection's own if it is not named) has no such relation."""
-    return next((kind for kind in _KINDS if _definition(connection, kind, relation, database)), None)
+@contextmanager
+def last_good(connection: Any, env: Environment) -> Generator[bool]:
+    """What is published, as the database `last_good`, until the block ends; False if nothing is."""
+    if is_bigquery(connection):  # It knows that name.
+        yield True
+    elif env.published.is_file():
+        with attached(connection, env.published, "last_good"):
+            yield True
+    else:
+        yield False
 
 
 def bring(connection: duckdb.DuckDBPyConnection, relation: str, database: str | None) -> None:

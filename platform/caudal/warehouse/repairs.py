@@ -18,8 +18,8 @@ from caudal.lake.evolution import as_it_is
 from caudal.lake.ledger import Ledger
 from caudal.lake.readers.rows import MEMBER
 from caudal.lake.records import Repair
-from caudal.warehouse import delta
 from caudal.warehouse.engine import connect_memory
+from caudal.warehouse.raw_tables import raw_tables, rejects
 from caudal.warehouse.release import complete_record, trial
 from caudal.warehouse.sql import identifier, text
 
@@ -66,20 +66,20 @@ def export(env: Environment, dataset: Dataset, into: Path) -> Exported:
     """Write the rejected rows of the dataset to the CSV file `into`. A line without a value is nothing, `""` the empty text."""
     dataset = as_it_is(env, dataset)
     with connect_memory(env) as connection:
-        rejects = _rejects(env, dataset)
-        if rejects is None:
+        refused = raw_tables(env).rejects_in(connection, rejects(dataset))
+        if refused is None:
             return Exported(0, 0)
         columns = ", ".join(
             f"json_extract_string(record, {text(_path(name))}) AS {identifier(name)}" for name in dataset.contract.column_names
         )
         reasons = f"""string_agg(coalesce("column" || ': ', '') || reason, '; ') AS {REASONS}"""
         select = (
-            f"SELECT {', '.join(PLACE)}, {reasons}, {columns} FROM {rejects} WHERE record IS NOT NULL "
+            f"SELECT {', '.join(PLACE)}, {reasons}, {columns} FROM {refused} WHERE record IS NOT NULL "
             f"GROUP BY {', '.join(PLACE)}, record ORDER BY _file, _row"
         )
         connection.execute(f"COPY ({select}) TO {text(str(into))} (FORMAT csv, HEADER)")
-        rows = _scalar(connection, f"SELECT count(DISTINCT (_file, _row)) FROM {rejects} WHERE record IS NOT NULL")
-        others = _scalar(connection, f"SELECT count(*) FROM {rejects} WHERE record IS NULL")
+        rows = _scalar(connection, f"SELECT count(DISTINCT (_file, _row)) FROM {refused} WHERE record IS NOT NULL")
+        others = _scalar(connection, f"SELECT count(*) FROM {refused} WHERE record IS NULL")
     return Exported(rows, others)
 
 
@@ -102,11 +102,6 @@ def accept(env: Environment, dataset: Dataset, repaired: Path) -> Accepted:
     return Accepted(len(kept), files, tuple(refused))
 
 
-def _rejects(env: Environment, dataset: Dataset) -> str | None:
-    table = env.quarantine / dataset.table
-    return f"delta_scan({text(str(table))})" if delta.version_of_table(table) is not None else None
-
-
 def _read(
     connection: duckdb.DuckDBPyConnection, env: Environment, dataset: Dataset, ledger: Ledger, repaired: Path
 ) -> list[Repair]:
@@ -124,9 +119,9 @@ def _read(
             f"{repaired}: there is no column `{missing[0]}`; expected a file that `caudal lake rejects {dataset.id}` has "
             "written, with corrected values"
         )
-    rejects = _rejects(env, dataset)
-    found = f"SELECT DISTINCT _file, _version, _row FROM {rejects} WHERE _row IS NOT NULL"
-    known = set(connection.execute(found).fetchall()) if rejects else set()
+    refused = raw_tables(env).rejects_in(connection, rejects(dataset))
+    found = f"SELECT DISTINCT _file, _version, _row FROM {refused} WHERE _row IS NOT NULL"
+    known = set(connection.execute(found).fetchall()) if refused else set()
     paths = {f.path for f in ledger.files(dataset.id)}
     repairs, lines = [], Counter()
     for line, values in enumerate(rows, 2):

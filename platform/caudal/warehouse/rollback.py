@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from caudal.warehouse import relations, versions
+from caudal.warehouse import versions
 from caudal.warehouse.candidate import Candidate, open_candidate
-from caudal.warehouse.sql import identifier
-from caudal.warehouse.versions import Cause, Kept
+from caudal.warehouse.versions import Cause
 
 if TYPE_CHECKING:
-    import duckdb
-
     from caudal.environment import Environment
 
 #: What is no table of the file: views of Delta Lake tables, and our own.
@@ -71,11 +67,13 @@ def rollback(env: Environment, relation: str | None, to: str, by: str, audit: Au
     if relation is None and kept.name == before:
         raise RefusedRollback(f"{kept.name} is what readers see already")
     with open_candidate(env, start=kept if relation is None else None) as candidate:
-        broken_before = _broken_now(env)
-        with candidate.connect() as connection:
-            if relation is not None:
-                _bring(connection, relation, kept)
-            broken = {name: why for name, why in _broken(connection).items() if name not in broken_before}
+        broken_before = candidate.broken_views(published=True)
+        if relation is not None:
+            try:
+                candidate.bring(relation, kept)
+            except LookupError as missing:
+                raise RefusedRollback(str(missing)) from None
+        broken = {name: why for name, why in candidate.broken_views().items() if name not in broken_before}
         if broken:
             what = relation or "everything"
             raise RefusedRollback(
@@ -93,7 +91,7 @@ def rollback(env: Environment, relation: str | None, to: str, by: str, audit: Au
         before = candidate.parent  # Under the lock: what was published while we waited for it.
         note = f"{relation or 'everything'} rolled back from {before} to {kept.name}"
         version = candidate.publish([relation] if relation else [], Cause(by, "", note))
-    record = versions.recorded(env.versions / version)
+    record = versions.named(env, version)
     return RolledBack(relation, version, before, kept.name, dict(record.changed) if record else {})
 
 
@@ -118,35 +116,3 @@ def relation_named(env: Environment, name: str) -> str:
         raise LookupError(f"{name} may be any of: {', '.join(found)}")
     ours = sorted(r for r in known if r.split(".", 1)[0] not in _NOT_OURS)
     raise LookupError(f"No kept version has a table {name!r}. There are: {', '.join(ours) or 'none'}")
-
-
-def _bring(connection: duckdb.DuckDBPyConnection, relation: str, kept: Kept) -> None:
-    with relations.attached(connection, kept.file, "kept"):
-        if relations.kind_of(connection, relation, "kept") is None:
-            raise RefusedRollback(f"Version {kept.name} has no {relation}. `caudal versions {relation}` lists those that do")
-        relations.bring(connection, relation, "kept")
-
-
-def _broken_now(env: Environment) -> set[str]:
-    """The views that nobody can read as it is: no rollback is to blame for them."""
-    from caudal.warehouse.published import NothingPublished, connect
-
-    with suppress(NothingPublished), connect(env) as connection:
-        return set(_broken(connection))
-    return set()
-
-
-def _broken(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    import duckdb
-
-    found = {}
-    views = connection.execute(
-        "SELECT schema_name, view_name FROM duckdb_views() "
-        "WHERE database_name = current_database() AND NOT internal ORDER BY ALL"
-    ).fetchall()
-    for schema, name in views:
-        try:
-            connection.execute(f"SELECT * FROM {identifier(schema)}.{identifier(name)} LIMIT 0")
-        except duckdb.Error as problem:
-            found[f"{schema}.{name}"] = str(problem).split("\n", 1)[0]
-    return found

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from caudal.store import open_store, write_atomically
 from caudal.warehouse.batch import Prepared, prepare_files
 from caudal.warehouse.engine import connect_memory
+from caudal.warehouse.suppression import Suppressed, suppressed
 
 if TYPE_CHECKING:
     from caudal.environment import Environment
@@ -49,6 +50,7 @@ class Plan:
     files: tuple[LedgerFile, ...]
     repairs: tuple[Repair, ...]
     loaded_at: datetime
+    listed: Suppressed
 
 
 def split(files: Sequence[LedgerFile], workers: int) -> list[list[LedgerFile]]:
@@ -80,14 +82,14 @@ def spread_out(
         ShardFailed: one of them has no result.
 
     """
-    now = datetime.now(UTC)
+    now, listed = datetime.now(UTC), suppressed(env)
     folders = []
     for number, group in enumerate(groups):
         folder = work / str(number)
         folder.mkdir()
         paths = {f.path for f in group}
         mine = tuple(r for r in repairs if r.path in paths)
-        (folder / _PLAN).write_bytes(pickle.dumps(Plan(env, dataset, tuple(group), mine, now)))
+        (folder / _PLAN).write_bytes(pickle.dumps(Plan(env, dataset, tuple(group), mine, now, listed)))
         folders.append(folder)
     spread(folders)
     return Prepared.of([_result(folder) for folder in folders])
@@ -98,13 +100,14 @@ def run(folder: Path) -> Prepared:
     plan: Plan = pickle.loads((folder / _PLAN).read_bytes())  # noqa: S301 - written by the loader, in its own folder
     prepared = prepare_files(
         lambda: connect_memory(plan.env, memory_limit=_MEMORY),
-        open_store(plan.env.lake_url),
+        open_store(plan.env.lake_url, plan.env.acts_as),
         plan.dataset,
         plan.files,
         repairs=plan.repairs,
         copies=lambda contents: {},  # noqa: ARG005 - a dataset that refuses copies has one worker
         loaded_at=plan.loaded_at,
         work=folder,
+        listed=plan.listed,
     )
     with write_atomically(folder / _DONE) as temporary:
         temporary.write_bytes(pickle.dumps(prepared))

@@ -77,6 +77,11 @@ class Shell:
             caudal.warehouse.published.NothingPublished: there is none yet.
 
         """
+        if self._env.cloud is not None:
+            raise RefusedQuery(
+                "The shell reads a DuckDB file, and what is published is in BigQuery. Give one query, as in `caudal sql "
+                "'select ...'`: what it will cost is said, and BigQuery runs it. Or use BigQuery's console"
+            )
         kept = versions.find(self._env, version) if version else None
         newest = versions.current(self._env) or ""
         connection = connect(self._env, kept.file if kept else None)

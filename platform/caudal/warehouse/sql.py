@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import duckdb
+    from caudal.warehouse.connection import Connection
 
 
 def identifier(name: str) -> str:
@@ -24,7 +24,7 @@ def first_of(*cases: tuple[str, str], otherwise: str = "NULL") -> str:
     return f"CASE {whens} ELSE {otherwise} END"
 
 
-def one_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple:
+def one_row(connection: Connection, query: str) -> tuple:
     """The first row of a query that always has one, such as an aggregate without groups."""
     row = connection.execute(query).fetchone()
     assert row is not None

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caudal.store import exclusive_lock
-from caudal.warehouse import delta, loading, pins
+from caudal.warehouse import delta, pins, settling
 from caudal.warehouse.retention import expire_rejects
 
 if TYPE_CHECKING:
@@ -115,8 +115,11 @@ class Tended:
 
 def tend(env: Environment, dataset: Dataset, settings: Settings) -> Iterator[Tended]:
     """Compact and clear the dataset's raw table and its rejects, as far as they exist; one result for each."""
-    writing = partial(loading.writing, env, dataset)
+    writing = partial(settling.writing, env, dataset)
     with exclusive_lock(env.state / "locks" / "upkeep.lock"):
+        if env.cloud is not None:  # BigQuery keeps its tables itself: there is nothing to compact, and it forgets after a week.
+            yield from _expired_on_bigquery(env, dataset, writing)
+            return
         for home, name in ((env.raw, "raw"), (env.quarantine, "quarantine")):
             table = home / dataset.table
             if delta.version_of_table(table) is None:
@@ -128,6 +131,37 @@ def tend(env: Environment, dataset: Dataset, settings: Settings) -> Iterator[Ten
             kept, note = _clear(env, table, settings, writing)
             seconds = time.monotonic() - began
             yield Tended(f"{name}/{dataset.table}", before, _size(table), kept, removed, seconds, note)
+
+
+def forget_history(env: Environment, dataset: Dataset) -> None:
+    """Remove every older version of the dataset's raw table and rejects, however new, but for those that somebody pins.
+
+    Raises:
+        caudal.warehouse.pins.UnknownPins: a published version does not say which it reads.
+
+    """
+    from deltalake import DeltaTable
+
+    writing = partial(settling.writing, env, dataset)
+    at_once = Settings(grace_hours=0)
+    with exclusive_lock(env.state / "locks" / "upkeep.lock"):
+        for table in (env.raw / dataset.table, env.quarantine / dataset.table):
+            if delta.version_of_table(table) is None:
+                continue
+            with writing():
+                DeltaTable(str(table)).create_checkpoint()
+            kept = _readable(env, table, at_once)
+            _clear_data(table, at_once, sorted(kept), writing)
+            _clear_log(table, at_once, min(kept), writing)
+
+
+def _expired_on_bigquery(env: Environment, dataset: Dataset, writing: Writing) -> Iterator[Tended]:
+    began = time.monotonic()
+    removed = expire_rejects(env, dataset, writing)
+    if removed:
+        unknown = Size(0, 0, 0, 0, 0, 0)
+        seconds, note = time.monotonic() - began, "BigQuery keeps the table's files itself"
+        yield Tended(f"quarantine/{dataset.table}", unknown, unknown, {}, removed, seconds, note)
 
 
 def _compact(table: Path, settings: Settings, writing: Writing) -> None:

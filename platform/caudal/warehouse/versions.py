@@ -1,4 +1,4 @@
-"""The published versions on disk: what each holds, what changed in it, who published it, and how long it stays.
+"""The published versions: what each holds, what changed in it, who published it, and, on disk, how long it stays.
 
 Each version's folder has its record, `version.json`, written before the version becomes visible and never changed. A version is
 removed when newer ones have taken its place, but never while somebody may be opening it: a reader resolves the published link
@@ -11,19 +11,16 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caudal.store import write_atomically
+from caudal.store import exclusive_lock
 from caudal.warehouse import pins
-from caudal.warehouse.sql import identifier
 
 if TYPE_CHECKING:
-    import duckdb
-
     from caudal.environment import Environment
 
 #: Beside `warehouse.duckdb`.
@@ -100,12 +97,13 @@ class Version:
 
 @dataclass(frozen=True)
 class Kept:
-    """A version on disk.
+    """A version that is kept.
 
     Attributes:
+        folder: where it is on disk; on BigQuery, where its tables are snapshots, nothing is there.
         record: None of a version that was published before there were records.
         pins: the versions of raw tables that it reads; None if it does not say.
-        disk_bytes: of its blocks on disk, those that it shares with others included.
+        disk_bytes: of its blocks on disk, those that it shares with others included; 0 on BigQuery.
 
     """
 
@@ -127,11 +125,20 @@ class Kept:
 
 def current(env: Environment) -> str | None:
     """The version that readers see, or None."""
+    if env.cloud is not None:
+        from caudal.warehouse.bigquery import versions as in_bigquery
+
+        return in_bigquery.current(env)
     return env.published.resolve().parent.name if env.published.is_file() else None
 
 
 def kept(env: Environment) -> list[Kept]:
-    """The published versions that are on disk, the oldest first."""
+    """The published versions that are kept, the oldest first."""
+    if env.cloud is not None:
+        from caudal.warehouse.bigquery import versions as in_bigquery
+
+        found: list[Any] = in_bigquery.kept(env)
+        return found
     seen = current(env)
     return [_kept(folder, seen) for folder in _folders(env) if seen is not None and folder.name <= seen]
 
@@ -155,17 +162,17 @@ def find(env: Environment, name: str) -> Kept:
 def last_good(env: Environment, relation: str) -> tuple[str, datetime] | None:
     """The version in which what readers now see of the relation was made, and when it was published; None if they see none."""
     name = current(env)
-    record = recorded(env.versions / name) if name else None
+    record = named(env, name) if name else None
     if record is None or relation not in record.relations:
         return None
     since = record.relations[relation].since
-    made = recorded(env.versions / since)
+    made = named(env, since)
     return since, made.published_at if made else moment_of(since)
 
 
-def next_name(env: Environment) -> str:
-    """The name of a new version, after that of the one before it even if the clock was put back."""
-    now, before = datetime.now(UTC), current(env)
+def next_name(env: Environment, before: str | None = None) -> str:
+    """The name of a new version, after that of the one `before` it, if that is known, even if the clock was put back."""
+    now, before = datetime.now(UTC), current(env) if before is None else before
     after = moment_of(before) + timedelta(microseconds=1) if before else now
     return max(now, after).strftime(_NAME)
 
@@ -175,36 +182,31 @@ def moment_of(name: str) -> datetime:
     return datetime.strptime(name, _NAME).replace(tzinfo=UTC)
 
 
-def record(
-    folder: Path, connection: duckdb.DuckDBPyConnection, start: Version | None, parent: Version | None, said: Version
-) -> None:
-    """Write down what the candidate in `folder` holds, as `connection` sees it, and what is new beside `parent`.
+def named(env: Environment, name: str) -> Version | None:
+    """What is written down of the version of exactly that name; None if nothing is, or there is no such version."""
+    if env.cloud is None:
+        return recorded(env.versions / name)
+    from caudal.warehouse.bigquery import versions as in_bigquery
 
-    Args:
-        start: what the candidate was copied from.
-        parent: what readers see until it is published.
-        said: the version, of which `relations` is empty and `changed` names what was made anew.
-
-    """
-    relations = dict(_relations(connection, start.relations if start else {}, said))
-    before = parent.relations if parent else {}
-    changed = {
-        name: _change(before.get(name), now)
-        for name, now in relations.items()
-        if name not in before or before[name].since != now.since
-    }
-    changed |= {name: "removed" for name in before if name not in relations}
-    complete = asdict(replace(said, relations=relations, changed=changed)) | {"published_at": said.published_at.isoformat()}
-    with write_atomically(folder / RECORD) as temporary:
-        temporary.write_text(json.dumps(complete, indent=1))
+    found: Any = in_bigquery.named(env, name)
+    return found
 
 
 def recorded(folder: Path) -> Version | None:
     """What is written down of the version in `folder`; None if nothing is, or there is no such version."""
     try:
-        found: dict[str, Any] = json.loads((folder / RECORD).read_text())
+        return read(json.loads((folder / RECORD).read_text()))
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def written(version: Version) -> dict[str, Any]:
+    """A version's record as JSON, which `read` reads."""
+    return asdict(version) | {"published_at": version.published_at.isoformat()}
+
+
+def read(found: Mapping[str, Any]) -> Version:
+    """A version of its record."""
     return Version(
         found["version"],
         datetime.fromisoformat(found["published_at"]),
@@ -236,6 +238,22 @@ def clear(env: Environment, *, now: datetime | None = None) -> list[str]:
     return gone
 
 
+def remove_before(env: Environment, name: str) -> list[str]:
+    """Remove every version before that of this name, however new, and whoever is about to open it; their names.
+
+    For what must not be read any more. Whoever has one open goes on reading it until he closes it.
+    """
+    if env.cloud is not None:
+        from caudal.warehouse.bigquery import versions as in_bigquery
+
+        return in_bigquery.remove_before(env, name)
+    with exclusive_lock(env.state / "locks" / "candidate.lock"):
+        gone = [folder for folder in _folders(env) if folder.name < name]
+        for folder in gone:
+            shutil.rmtree(folder)
+    return [folder.name for folder in gone]
+
+
 def clear_unfinished(env: Environment) -> None:
     """Remove what processes that were killed left: candidates, links, and versions that never became visible."""
     for left_behind in env.candidates.iterdir():
@@ -262,38 +280,3 @@ def _kept(folder: Path, seen: str) -> Kept:
         read = None
     size = sum(os.stat(path).st_blocks * 512 for path in folder.iterdir())
     return Kept(folder.name, folder, folder.name == seen, recorded(folder), read, size)
-
-
-def _relations(
-    connection: duckdb.DuckDBPyConnection, before: Mapping[str, Relation], version: Version
-) -> Iterator[tuple[str, Relation]]:
-    """Only what is new is described (DuckDB knows how many rows a table has): the others are known from the version before."""
-    told: Collection[str] = version.changed
-    rows = connection.execute(
-        "SELECT 'TABLE', schema_name || '.' || table_name AS name, sql FROM duckdb_tables() "
-        "WHERE database_name = current_database() AND schema_name <> 'caudal' AND NOT temporary UNION ALL "
-        "SELECT 'VIEW', schema_name || '.' || view_name, sql FROM duckdb_views() "
-        "WHERE database_name = current_database() AND schema_name <> 'caudal' AND NOT internal AND NOT temporary ORDER BY name"
-    ).fetchall()
-    for kind, name, definition in rows:
-        known = before.get(name)
-        quoted = ".".join(map(identifier, name.split(".", 1)))
-        count = connection.execute(f"SELECT count(*) FROM {quoted}").fetchall()[0][0] if kind == "TABLE" else None
-        is_known = known is not None and (known.kind, known.definition, known.rows) == (kind, definition, count)
-        if known is not None and is_known and name not in told:
-            yield name, known
-            continue
-        described = connection.execute(f"DESCRIBE {quoted}").fetchall() if kind == "TABLE" else []
-        yield name, Relation(kind, count, version.version, definition, {row[0]: row[1] for row in described})
-
-
-def _change(before: Relation | None, now: Relation) -> str:
-    if before is None:
-        return f"new, {now.rows:,} rows" if now.rows is not None else "new view"
-    if now.kind == "VIEW" or before.kind == "VIEW":
-        return "the view is another one" if now.kind == before.kind else f"was a {before.kind.lower()}"
-    told = [f"{before.rows:,} -> {now.rows:,} rows"]
-    told += [f"column {name} added" for name in now.columns if name not in before.columns]
-    told += [f"column {name} removed" for name in before.columns if name not in now.columns]
-    both = [name for name in now.columns if name in before.columns and now.columns[name] != before.columns[name]]
-    return "; ".join([*told, *(f"column {name} {before.columns[name]} -> {now.columns[name]}" for name in both)])

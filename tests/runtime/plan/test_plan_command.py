@@ -137,3 +137,28 @@ def test_what_is_deployed_is_read_from_the_image_where_nothing_was_deployed_here
     assert deployed.read(image).snapshot.name == "the image"
     deployed.record(image, Taken(Snapshot("here", "shop", {})))
     assert deployed.read(image).snapshot.name == "here"
+
+
+def test_costs_are_told_beside_the_plan_and_locally_are_those_of_the_last_time(changed):
+    """A name with `+` takes all that is below it along; what has no history has no figures."""
+    done = changed.caudal("plan", "--cost", "--format", "json", "--allow-breaking")
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout)
+    assert {line["asset"] for line in told["estimates"]["assets"]} == {cost["asset"] for cost in told["costs"]}
+    selected = changed.caudal("plan", "--select", "fct_sales+", "--format", "json")
+    costs = json.loads(selected.stdout)
+    assert costs["engine"] == "local"
+    last = {line["asset"]: line["last"] for line in costs["assets"]}
+    below = ["marts/sales/daily_sales", "marts/sales/best_items", "plans/sales/oven"]
+    assert (next(iter(last)), sorted(last)) == ("marts/sales/fct_sales", sorted(["marts/sales/fct_sales", *below]))
+    assert last["marts/sales/fct_sales"]["rows"] == 6
+    assert last["marts/sales/best_items"]["rows"] is None
+    by_group = changed.caudal("plan", "--select", "group:sales", "--format", "markdown")
+    assert "| marts/sales/fct_sales | 6 |" in by_group.stdout
+
+
+def test_a_selection_compares_nothing_and_must_name_something(changed):
+    assert changed.caudal("plan", "--select", "fct_sales", "--against", "main").returncode == 2
+    wrong = changed.caudal("plan", "--select", "dayly_sales")
+    assert wrong.returncode == 2
+    assert "is daily_sales" in wrong.stderr

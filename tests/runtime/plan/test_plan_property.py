@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from caudal.runtime.plan.plan import Plan
@@ -65,7 +65,7 @@ def test_a_snapshot_is_the_same_after_a_way_through_json(snapshot):
 
 
 @given(snapshots(), snapshots())
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_what_one_direction_adds_the_other_removes(one, other):
     there, back = Plan.between(one, other), Plan.between(other, one)
     for this, opposite in (("added", "removed"), ("removed", "added"), ("changed", "changed")):
@@ -75,7 +75,7 @@ def test_what_one_direction_adds_the_other_removes(one, other):
 
 
 @given(snapshots(), snapshots())
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_downstream_is_closed_under_the_graph(one, other):
     plan = Plan.between(one, other)
     below = {change.key: set(change.downstream) for change in plan.changes}
@@ -89,7 +89,7 @@ def test_downstream_is_closed_under_the_graph(one, other):
 
 
 @given(snapshots(), snapshots())
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_only_what_will_exist_is_refreshed_and_only_below_or_at_a_change(one, other):
     plan = Plan.between(one, other)
     reached = {c.key for c in plan.changes} | {each.key for each in plan.downstream}
@@ -98,7 +98,7 @@ def test_only_what_will_exist_is_refreshed_and_only_below_or_at_a_change(one, ot
 
 
 @given(snapshots(), snapshots())
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_a_plan_is_empty_only_if_the_definitions_are_the_same(one, other):
     plan = Plan.between(one, other)
     if plan.is_empty:

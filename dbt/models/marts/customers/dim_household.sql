@@ -58,7 +58,7 @@ select
     shopped.first_day,
     shopped.last_day,
     coalesce(shopped.baskets, 0) as baskets,
-    cast(coalesce(shopped.sales, 0) as decimal(18, 2)) as sales,
+    {{ decimal("coalesce(shopped.sales, 0)", 18, 2) }} as sales,
     coalesce(targeted.campaigns, 0) as campaigns,
     coalesce(redeemed.redemptions, 0) as redemptions
 from households

@@ -18,8 +18,8 @@ compared as (
         coalesce(closed.transactions, 0) as closed_transactions,
         coalesce(warehouse.baskets, 0) as warehouse_baskets,
         coalesce(closed.baskets, 0) as closed_baskets,
-        cast(coalesce(warehouse.sales, 0) as decimal(18, 2)) as warehouse_sales,
-        cast(coalesce(closed.sales, 0) as decimal(18, 2)) as closed_sales
+        {{ decimal("coalesce(warehouse.sales, 0)", 18, 2) }} as warehouse_sales,
+        {{ decimal("coalesce(closed.sales, 0)", 18, 2) }} as closed_sales
     from warehouse
     full outer join {{ ref("stg_finance__weekly_close") }} as closed on warehouse.week = closed.week
 )
@@ -33,7 +33,7 @@ select
     closed_baskets,
     warehouse_sales,
     closed_sales,
-    cast(warehouse_sales - closed_sales as decimal(18, 2)) as sales_difference,
+    {{ decimal("warehouse_sales - closed_sales", 18, 2) }} as sales_difference,
     warehouse_transactions = closed_transactions
     and warehouse_baskets = closed_baskets
     and warehouse_sales = closed_sales as is_reconciled

@@ -55,10 +55,8 @@ select
     coalesce(shopping.households_shopping, 0) as households_shopping,
     coalesce(redeeming.households_redeeming, 0) as households_redeeming,
     coalesce(redeeming.redemptions, 0) as redemptions,
-    cast(
-        coalesce(redeeming.households_redeeming, 0) / nullif(targeted.households_targeted, 0)
-        as decimal(9, 6)
-    ) as redemption_rate
+    {{ ratio("coalesce(redeeming.households_redeeming, 0)", "targeted.households_targeted", 9, 6) }}
+        as redemption_rate
 from campaigns
 left join coupons on campaigns.campaign_id = coupons.campaign_id
 left join targeted on campaigns.campaign_id = targeted.campaign_id

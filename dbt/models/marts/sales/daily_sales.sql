@@ -4,16 +4,17 @@ by_department as (
     select
         day,
         department,
-        cast(sum(sales) as decimal(18, 2)) as sales,
+        {{ decimal("sum(sales)", 18, 2) }} as sales,
         cast(coalesce(sum(units), 0) as bigint) as units,
         count(*) as lines,
         count(distinct basket_id) as baskets,
         count(distinct household_id) as households,
         count(distinct store_id) as stores,
-        cast(sum(retail_discount) as decimal(18, 2)) as retail_discount,
-        cast(sum(coupon_discount) as decimal(18, 2)) as coupon_discount,
-        cast(sum(coupon_match_discount) as decimal(18, 2)) as coupon_match_discount
+        {{ decimal("sum(retail_discount)", 18, 2) }} as retail_discount,
+        {{ decimal("sum(coupon_discount)", 18, 2) }} as coupon_discount,
+        {{ decimal("sum(coupon_match_discount)", 18, 2) }} as coupon_match_discount
     from {{ ref("fct_basket_lines") }}
+    {{ where_changed("day") }}
     group by day, department
 )
 

@@ -16,4 +16,5 @@ select
     lines.coupon_match_discount
 from {{ ref("stg_pos__transactions") }} as lines
 left join {{ ref("dim_product") }} as products on lines.product_id = products.product_id
+{{ where_changed("lines.day", moment="lines.transacted_at") }}
 {{ in_order("transacted_at, basket_id, product_id") }}

@@ -9,11 +9,12 @@ select
     count(*) as lines,
     count(distinct department) as departments,
     cast(coalesce(sum(units), 0) as bigint) as units,
-    cast(sum(sales) as decimal(18, 2)) as sales,
-    cast(sum(retail_discount) as decimal(18, 2)) as retail_discount,
-    cast(sum(coupon_discount) as decimal(18, 2)) as coupon_discount,
-    cast(sum(coupon_match_discount) as decimal(18, 2)) as coupon_match_discount,
+    {{ decimal("sum(sales)", 18, 2) }} as sales,
+    {{ decimal("sum(retail_discount)", 18, 2) }} as retail_discount,
+    {{ decimal("sum(coupon_discount)", 18, 2) }} as coupon_discount,
+    {{ decimal("sum(coupon_match_discount)", 18, 2) }} as coupon_match_discount,
     max(case when is_fuel then 1 else 0 end) = 1 as has_fuel
 from {{ ref("fct_basket_lines") }}
+{{ where_changed("day") }}
 group by basket_id
 {{ in_order("transacted_at, basket_id") }}

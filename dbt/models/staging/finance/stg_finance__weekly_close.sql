@@ -3,5 +3,5 @@ select
     week_start,
     transactions,
     baskets,
-    cast(sales as decimal(18, 2)) as sales
+    {{ decimal("sales", 18, 2) }} as sales
 from {{ source("finance", "weekly_close") }}

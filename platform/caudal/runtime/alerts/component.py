@@ -131,8 +131,9 @@ def declared_alerts(tree: dg.ComponentTree) -> Alerts | None:
 
 
 def settings_of(tree: dg.ComponentTree, env: Environment) -> Settings:
-    """What the company declares, or that everything is told to the log."""
-    return (declared_alerts(tree) or Alerts()).settings(env)
+    """What the company declares, or that everything is told to the log, as in a branch's environment: it calls nobody."""
+    declared = declared_alerts(tree) if env.branch is None else None
+    return (declared or Alerts()).settings(env)
 
 
 def _channel(name: str, declared: ChannelDeclaration, root: Path) -> Channel:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
@@ -16,6 +17,7 @@ from caudal.environment import Environment
 from caudal.runtime.options import Company
 
 if TYPE_CHECKING:
+    from caudal.runtime.plan.money import Costs
     from caudal.runtime.plan.plan import Plan
 
 NOTHING_BREAKS, BREAKS, CANNOT_PLAN = 0, 1, 2
@@ -49,6 +51,16 @@ def plan(
     data: Annotated[
         Data, typer.Option("--data", help="Build what changed where nobody looks, and count the rows that would change.")
     ] = Data.none,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="What making anew would be billed for in BigQuery, by dry runs, which are free.")
+    ] = False,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--select",
+            help="With --cost: these assets, compared with nothing. A name, with + for all downstream, or as Dagster selects.",
+        ),
+    ] = None,
     allow_breaking: Annotated[bool, typer.Option("--allow-breaking", help="Exit with 0 whatever breaks.")] = False,
     company: Company = None,
 ) -> None:
@@ -59,8 +71,16 @@ def plan(
     if against is not None and against_published:
         _refuse("--against and --against-published: give one of them")
     env = Environment.current(company)
+    if select:
+        if against is not None or data is not Data.none:
+            _refuse("--select shows the costs of assets and compares nothing: leave out --against and --data")
+        with _said_beside():
+            costs = _costs_of_selection(env, select)
+        _print_costs(costs, output)
+        raise typer.Exit(NOTHING_BREAKS)
     with _said_beside():
         found = _plan(env, against, data)
+        costs = _costs_of_plan(env, found) if cost else None
     match output:
         case Format.text:
             from rich.console import Console
@@ -68,14 +88,18 @@ def plan(
             from caudal.runtime.plan.text import show
 
             show(found, Console())
+            if costs is not None:
+                _print_costs(costs, output)
         case Format.markdown:
             from caudal.runtime.plan.markdown import to_markdown
 
             sys.stdout.write(to_markdown(found))
+            if costs is not None:
+                _print_costs(costs, output)
         case Format.json:
             from caudal.runtime.plan.document import to_json
 
-            typer.echo(to_json(found))
+            typer.echo(to_json(found, costs))
     raise typer.Exit(BREAKS if found.breaking and not allow_breaking else NOTHING_BREAKS)
 
 
@@ -104,6 +128,47 @@ def _plan(env: Environment, against: str | None, data: Data) -> Plan:
     finally:
         if isinstance(with_whom, Commit):
             with_whom.end()
+
+
+def _costs_of_plan(env: Environment, found: Plan) -> Costs:
+    from caudal.runtime.plan.pricing import in_order
+
+    return _priced(env, lambda: in_order(env, found.refreshed))
+
+
+def _costs_of_selection(env: Environment, select: Sequence[str]) -> Costs:
+    from caudal.runtime.plan.pricing import chosen
+
+    return _priced(env, lambda: chosen(env, select))
+
+
+def _priced(env: Environment, keys: Callable[[], Sequence[str]]) -> Costs:
+    from caudal.runtime.plan.pricing import NoSuchAssets, costs_of
+    from caudal.runtime.plan.taking import take
+    from caudal.warehouse.bigquery.explained import BigQueryError
+
+    try:
+        taken = take(env, "the working tree")
+    except Exception as problem:  # noqa: BLE001 - definitions may raise anything; the plan says so and ends
+        _refuse(f"the definitions of the working tree cannot be loaded: {type(problem).__name__}: {problem}")
+    try:
+        return costs_of(env, taken, keys())
+    except (NoSuchAssets, BigQueryError) as problem:
+        _refuse(str(problem))
+
+
+def _print_costs(costs: Costs, output: Format) -> None:
+    from caudal.runtime.plan import money
+
+    match output:
+        case Format.text:
+            from rich.console import Console
+
+            money.show(costs, Console())
+        case Format.markdown:
+            sys.stdout.write(money.to_markdown(costs))
+        case Format.json:
+            typer.echo(json.dumps(money.document(costs), indent=2, ensure_ascii=False))
 
 
 @contextmanager

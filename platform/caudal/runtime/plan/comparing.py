@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from caudal.contracts.masking import mask_text
 from caudal.runtime.plan.plan import RowDifference
-from caudal.warehouse.relations import quoted
+from caudal.warehouse.connection import quoted
 from caudal.warehouse.sql import identifier, text
 
 if TYPE_CHECKING:

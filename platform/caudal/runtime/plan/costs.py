@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 #: What steps tell of themselves, the first that is there.
 _SECONDS = ("seconds", "Execution Duration")
-_BYTES = ("bytes", "size_bytes", "bytes read")
+_BYTES = ("bytes billed", "bytes", "size_bytes", "bytes read")
 
 
 def of(env: Environment, keys: Iterable[str]) -> tuple[Cost, ...]:
@@ -40,11 +40,6 @@ def costs(instance: dg.DagsterInstance, keys: Iterable[str]) -> tuple[Cost, ...]
     return tuple(_cost(key, events.get(asset_key)) for key, asset_key in asset_keys.items())
 
 
-def scanned_bytes(asset: str) -> int | None:  # noqa: ARG001 - where BigQuery's dry run is to be asked
-    """What a query of the asset would be billed for; None where the warehouse asks for no money, as locally."""
-    return None
-
-
 def _cost(key: str, event: Any) -> Cost:
     materialization = event.asset_materialization if event else None
     metadata = materialization.metadata if materialization else {}
@@ -52,7 +47,7 @@ def _cost(key: str, event: Any) -> Cost:
         next((float(metadata[name].value) for name in names if _is_number(metadata.get(name))), None)
         for names in (_SECONDS, _BYTES)
     )
-    return Cost(key, seconds, int(read) if read is not None else scanned_bytes(key))
+    return Cost(key, seconds, int(read) if read is not None else None)
 
 
 def _is_number(value: Any) -> bool:

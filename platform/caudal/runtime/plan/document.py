@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from caudal.runtime.plan import money
+from caudal.runtime.plan.money import Costs
 from caudal.runtime.plan.plan import Plan
 
 FORMAT = "caudal.plan/1"
@@ -33,6 +35,7 @@ def document(plan: Plan) -> dict[str, Any]:
     }
 
 
-def to_json(plan: Plan) -> str:
-    """The plan as JSON text."""
-    return json.dumps(document(plan), indent=2, ensure_ascii=False)
+def to_json(plan: Plan, costs: Costs | None = None) -> str:
+    """The plan as JSON text, with `estimates` of what it would cost, if that was asked for."""
+    estimates = {} if costs is None else {"estimates": money.document(costs)}
+    return json.dumps(document(plan) | estimates, indent=2, ensure_ascii=False)

@@ -26,9 +26,9 @@ from caudal.transform.build import BuildError, build
 from caudal.transform.manifest import Manifest, read_manifest
 from caudal.transform.selection import what_to_run
 from caudal.warehouse import relations
-from caudal.warehouse.candidate import copy_file
 from caudal.warehouse.engine import connect_file, verified_extensions
 from caudal.warehouse.latest import has_latest, latest_query, latest_table
+from caudal.warehouse.local_candidate import copy_file
 from caudal.warehouse.raw_views import raw_views
 from caudal.warehouse.sql import identifier
 
@@ -63,6 +63,8 @@ def with_rows(env: Environment, plan: Plan, taken: Taken, known: Known, how: How
         NoRows: nothing is published, or the deployed models are not known.
 
     """
+    if env.cloud is not None:
+        raise NoRows("rows are compared in copies of the published DuckDB file; in BigQuery there is none; leave out --data")
     if not env.published.is_file():
         raise NoRows(f"nothing is published in {env.published} yet, so there are no rows to compare with; leave out --data")
     touched = {key for change in plan.changes if _may_change_rows(change) for key in (change.key, *change.downstream)}

@@ -25,6 +25,8 @@ def recipes(table: Table, catalogue: Catalogue) -> tuple[Recipe, ...]:
     """All ways, the simplest first."""
     name, file = _sql_name(table.relation), catalogue.database
     company = catalogue.company
+    if file.startswith(_IN_BIGQUERY):
+        return _of_bigquery(table, catalogue)
     export = f'caudal sql --company {company} "from {_in_shell(name)}" --format'
     file_name = table.name if set(table.name.lower()) <= _BARE else "table"
     whole = [
@@ -39,6 +41,30 @@ def recipes(table: Table, catalogue: Catalogue) -> tuple[Recipe, ...]:
     return tuple(whole)
 
 
+def _of_bigquery(table: Table, catalogue: Catalogue) -> tuple[Recipe, ...]:
+    """The ways to a table in BigQuery."""
+    project, _, prefix = catalogue.database.removeprefix(_IN_BIGQUERY).partition("/")
+    place = f"{project}.{prefix}{table.relation}"
+    statement = f"select * from `{place}` limit 10"
+    frame = f'published.read_arrow(env, "select * from {_sql_name(table.relation)}").to_pandas()'
+    return (
+        Recipe("SQL", f'caudal sql --company {catalogue.company} "select * from {table.relation} limit 10"', _SQL_THERE),
+        Recipe("BigQuery", f"bq query --nouse_legacy_sql '{statement}'", "Or paste the query into the console."),
+        Recipe("Python: pandas", _PANDAS_THERE.format(company=catalogue.company, frame=frame), _PYTHON_THERE),
+        _http(table),
+        Recipe("Power BI", needs=_NOT_OURS, steps=("Home, Get data, More, Google BigQuery; sign in.", f"Choose `{place}`.")),
+        Recipe("Tableau", needs=_NOT_OURS, steps=("Connect, To a Server, Google BigQuery; sign in.", f"Choose `{place}`.")),
+    )
+
+
+_IN_BIGQUERY = "bigquery://"
+_SQL_THERE = "In a checkout of the platform, with CAUDAL_ENV=gcp. The query is in GoogleSQL; what it will cost is said first."
+_PYTHON_THERE = "In a checkout of the platform, with CAUDAL_ENV=gcp. Only the columns that the query names are read."
+_PANDAS_THERE = """from caudal.environment import Environment
+from caudal.warehouse import published
+
+env = Environment.current({company!r})
+frame = {frame}"""
 _SQL = "In a checkout of the platform. Without a query, `caudal sql` opens a shell."
 _PYTHON = "The package `duckdb`, and the file on this machine. A notebook that stays open keeps the version that it opened."
 _PANDAS = """import duckdb

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from caudal.contracts.masking import mask_text
 from caudal.serving.catalogue.values import Examples
+from caudal.warehouse.bigquery.session import Session
 from caudal.warehouse.published import connect
 from caudal.warehouse.sql import identifier
 
@@ -47,13 +48,16 @@ def open_published(env: Environment) -> Generator[duckdb.DuckDBPyConnection]:
 
     """
     with connect(env) as connection:
-        connection.execute("LOAD delta")
+        if env.cloud is None:
+            connection.execute("LOAD delta")
         connection.execute("SET TimeZone = 'UTC'")
         yield connection
 
 
 def relations(connection: duckdb.DuckDBPyConnection) -> list[Relation]:
     """All that readers can query, by schema and name. What the platform keeps for itself is left out."""
+    # What is brought from BigQuery is shown as a view here, whatever it is there.
+    views = {each.relation: each.is_view for each in connection.relations()} if isinstance(connection, Session) else {}
     found = connection.execute(
         "SELECT c.schema_name || '.' || c.table_name, v.view_name IS NOT NULL, list(c.column_name ORDER BY c.column_index), "
         "list(c.data_type ORDER BY c.column_index) FROM duckdb_columns() c LEFT JOIN duckdb_views() v "
@@ -63,15 +67,17 @@ def relations(connection: duckdb.DuckDBPyConnection) -> list[Relation]:
         [list(_OUR_OWN)],
     ).fetchall()
     return [
-        Relation(name, "view" if is_view else "table", tuple(zip(names, types, strict=True)))
+        Relation(name, "view" if views.get(name, is_view) else "table", tuple(zip(names, types, strict=True)))
         for name, is_view, names, types in found
     ]
 
 
 def count_rows(connection: duckdb.DuckDBPyConnection, relation: Relation) -> int | None:
-    """The rows of a table, which DuckDB knows; None for a view, which would have to be run."""
+    """The rows of a table, which the engine knows; None for a view, which would have to be run."""
     if relation.kind == "view":
         return None
+    if isinstance(connection, Session):
+        return connection.described(relation.name).rows
     row = connection.execute(f"SELECT count(*) FROM {_quoted(relation.name)}").fetchone()
     return row[0] if row else None
 
@@ -80,6 +86,8 @@ def first_rows(connection: duckdb.DuckDBPyConnection, relation: Relation, person
     """The first rows as text. Of the columns `personal` only the shape of each value is told."""
     import duckdb
 
+    if isinstance(connection, Session) and relation.kind == "view":
+        return Examples(note="It is a view in BigQuery: to show its rows costs a query. Query it to see some.")
     shown = relation.columns[:EXAMPLE_COLUMNS]
     selected = ", ".join(f"left(CAST({identifier(name)} AS VARCHAR), {LONGEST_CELL + 1})" for name, _ in shown)
     try:

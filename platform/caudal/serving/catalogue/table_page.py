@@ -55,6 +55,7 @@ def _facts(catalogue: Catalogue, each: Table) -> Markup:
         ("Expected by", when(fresh.expected_by) if fresh.expected_by else ""),
         ("Promise", fresh.rule),
         ("Rows", count(each.rows)),
+        ("Cost", each.cost),
         ("Owner", ", ".join(each.owners)),
         ("Domain", each.domain),
         ("Kind", each.kind),

@@ -111,6 +111,7 @@ class Table:
         reads, read_by: asset keys, direct ones.
         origins: asset keys of the lake files that it comes from in the end.
         lookup: the column by which the HTTP API looks up its rows, and its name there; None if it does not.
+        cost: what making it was billed for the last time, in words; "" where nothing is billed.
 
     """
 
@@ -132,6 +133,7 @@ class Table:
     profile: Profile | None = None
     examples: Examples = Examples()
     lookup: tuple[str, str] | None = None
+    cost: str = ""
 
     @property
     def schema(self) -> str:
@@ -149,7 +151,7 @@ class Catalogue:
     Attributes:
         version: the published version that it describes; "" before there is one.
         made_at: when it was made, ISO 8601 in UTC.
-        database: the file that readers open.
+        database: the file that readers open, or `bigquery://<project>/<what the names of datasets begin with>`.
         dagster: where Dagster's pages are.
 
     """

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 from caudal.warehouse.sql import identifier, one_row
 
 if TYPE_CHECKING:
-    import duckdb
-
     from caudal.contracts.rules import DistributionSettings
+    from caudal.warehouse.connection import Connection
 
 _NUMBERS = (
     "TINYINT",
@@ -76,7 +75,7 @@ def chance_index(bins: int, n: int, m: int) -> float:
 
 
 def compare(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     before: str,
     now: str,
     columns: Sequence[tuple[str, str]],
@@ -111,7 +110,7 @@ def _is_name(kind: str, rows: int, distinct: int) -> bool:
 
 
 def _bins(
-    connection: duckdb.DuckDBPyConnection, before: str, now: str, quoted: str, kind: str, distinct: int
+    connection: Connection, before: str, now: str, quoted: str, kind: str, distinct: int
 ) -> tuple[dict[Any, int], dict[Any, int]] | None:
     if kind.startswith("DECIMAL") or kind in _NUMBERS:
         value = f"CAST({quoted} AS DOUBLE)"
@@ -121,19 +120,16 @@ def _bins(
         return _counts(connection, before, quoted, quoted), _counts(connection, now, quoted, quoted)
     else:
         return None
-    (edges,) = one_row(
-        connection,
-        f"SELECT list_sort(list_distinct(quantile_cont({value}, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]))) "
-        f"FROM {before} WHERE {quoted} IS NOT NULL AND isfinite({value})",
-    )
-    marks = [repr(float(e)) for e in edges or ()]
+    tenths = ", ".join(f"quantile_cont({value}, 0.{tenth})" for tenth in range(1, 10))
+    edges = connection.execute(f"SELECT {tenths} FROM {before} WHERE {quoted} IS NOT NULL AND isfinite({value})").fetchone()
+    marks = [repr(edge) for edge in sorted({float(edge) for edge in edges or () if edge is not None})]
     bin_of = " + ".join(f"({value} > CAST({mark} AS DOUBLE))::INTEGER" for mark in marks) or "0"
     if len(marks) < 9:  # Values that are so frequent that they are several tenths: each is a bin of its own.
         bin_of = f"2 * ({bin_of}) + ({' OR '.join(f'{value} = CAST({mark} AS DOUBLE)' for mark in marks) or 'false'})::INTEGER"
     return _counts(connection, before, bin_of, quoted), _counts(connection, now, bin_of, quoted)
 
 
-def _counts(connection: duckdb.DuckDBPyConnection, table: str, value: str, quoted: str) -> dict[Any, int]:
+def _counts(connection: Connection, table: str, value: str, quoted: str) -> dict[Any, int]:
     order = f"ORDER BY 2 DESC, 1 LIMIT {4 * _MOST_VALUES}"
     sql = f"SELECT {value}, count(*) FROM {table} WHERE {quoted} IS NOT NULL GROUP BY 1 {order}"
     return dict(connection.execute(sql).fetchall())

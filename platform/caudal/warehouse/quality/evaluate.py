@@ -7,17 +7,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from caudal.contracts.rules import Rule
+from caudal.warehouse.connection import refusals, repeats_a_value
 from caudal.warehouse.quality.experience import judge_distribution, judge_freshness, judge_volume
 from caudal.warehouse.quality.outcome import THIS, Outcome, Table
 from caudal.warehouse.sql import identifier, one_row, text
 
 if TYPE_CHECKING:
-    import duckdb
+    from caudal.warehouse.connection import Connection
 
 
-def evaluate(
-    connection: duckdb.DuckDBPyConnection, rule: Rule, table: Table, resolve: Callable[[str], str] = lambda name: name
-) -> Outcome:
+def evaluate(connection: Connection, rule: Rule, table: Table, resolve: Callable[[str], str] = lambda name: name) -> Outcome:
     """Try the rule. A rule that cannot be tried, since its SQL fails, is broken.
 
     Args:
@@ -25,8 +24,6 @@ def evaluate(
         resolve: what a FROM takes of a table that a `reference` names.
 
     """
-    import duckdb
-
     try:
         connection.execute(f"CREATE OR REPLACE TEMPORARY VIEW {THIS} AS SELECT * FROM {table.relation}")
         match rule.kind:
@@ -40,9 +37,9 @@ def evaluate(
                 return _number(connection, rule)
             case _:
                 return _rows(connection, rule, table, resolve)
-    except duckdb.Error as failed:
+    except refusals() as failed:
         first = str(failed).strip().splitlines()[0]
-        if table.hidden and isinstance(failed, duckdb.DataError):  # Such an error repeats the value that it stumbled on.
+        if table.hidden and repeats_a_value(failed):
             first = re.sub(r"'[^']*'", "'...'", first)
         return Outcome(rule, False, "a rule that can be tried", f"it could not be tried: {first}")
 
@@ -91,7 +88,7 @@ def _failing_rows(rule: Rule, resolve: Callable[[str], str]) -> str:
     )
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, rule: Rule, table: Table, resolve: Callable[[str], str]) -> Outcome:
+def _rows(connection: Connection, rule: Rule, table: Table, resolve: Callable[[str], str]) -> Outcome:
     failing = _failing_rows(rule, resolve)
     if rule.name in table.counted:
         broken, rows = table.counted[rule.name]
@@ -111,7 +108,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, rule: Rule, table: Table, resol
     return Outcome(rule, passed, rule.bound.told, found, numbers, failing=failing if broken else None)
 
 
-def _number(connection: duckdb.DuckDBPyConnection, rule: Rule) -> Outcome:
+def _number(connection: Connection, rule: Rule) -> Outcome:
     (value,) = one_row(connection, rule.sql or f"SELECT count(*) FROM {THIS}")
     what = "rows" if rule.kind == "count" else "the query's number"
     if value is None:

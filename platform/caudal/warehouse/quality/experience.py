@@ -11,7 +11,7 @@ from caudal.warehouse.quality.outcome import THIS, Outcome, Table
 from caudal.warehouse.sql import identifier, one_row, text
 
 if TYPE_CHECKING:
-    import duckdb
+    from caudal.warehouse.connection import Connection
 
 _HOUR_S = 3600
 #: Of more rows than this, before or in the load, a sample of so many is compared: quantiles need all values at once.
@@ -20,7 +20,7 @@ _SAMPLED_ROWS = 200_000
 _AHEAD_HOURS = 24
 
 
-def judge_freshness(connection: duckdb.DuckDBPyConnection, rule: Rule, table: Table) -> Outcome:
+def judge_freshness(connection: Connection, rule: Rule, table: Table) -> Outcome:
     assert rule.within_hours is not None
     name = rule.columns[0]
     (newest,) = one_row(connection, f"SELECT max({identifier(name)}) FROM {THIS}")
@@ -33,8 +33,8 @@ def judge_freshness(connection: duckdb.DuckDBPyConnection, rule: Rule, table: Ta
         moment = dt.datetime.combine(newest, dt.time(), dt.UTC) + dt.timedelta(days=1)
     hours = (table.now - moment).total_seconds() / _HOUR_S
     if hours < -_AHEAD_HOURS:
-        quoted, limit = identifier(name), text((table.now + dt.timedelta(hours=_AHEAD_HOURS)).strftime("%Y-%m-%d %H:%M:%S"))
-        failing = f"SELECT * FROM {THIS} WHERE {quoted} > CAST({limit} AS TIMESTAMP)"
+        limit = _like(newest, table.now + dt.timedelta(hours=_AHEAD_HOURS))
+        failing = f"SELECT * FROM {THIS} WHERE {identifier(name)} > {limit}"
         return Outcome(
             rule, False, expected, f"the newest {name} is {newest}, in the future", {"hours": hours}, failing=failing
         )
@@ -47,7 +47,16 @@ def judge_freshness(connection: duckdb.DuckDBPyConnection, rule: Rule, table: Ta
     )
 
 
-def judge_volume(connection: duckdb.DuckDBPyConnection, rule: Rule, table: Table) -> Outcome:
+def _like(value: dt.date, moment: dt.datetime) -> str:
+    """The moment as SQL, of the type that `value` has."""
+    if not isinstance(value, dt.datetime):
+        return f"CAST({text(moment.date().isoformat())} AS DATE)"
+    if value.tzinfo is None:
+        return f"CAST({text(moment.astimezone(dt.UTC).strftime('%Y-%m-%d %H:%M:%S'))} AS TIMESTAMP)"
+    return f"CAST({text(moment.isoformat(' ', 'seconds'))} AS TIMESTAMPTZ)"
+
+
+def judge_volume(connection: Connection, rule: Rule, table: Table) -> Outcome:
     settings = rule.volume
     periods = _days(connection, settings.by, table, settings) if settings.by else list(table.periods or ())
     judged = volume.judge(periods, settings)
@@ -80,7 +89,7 @@ def judge_volume(connection: duckdb.DuckDBPyConnection, rule: Rule, table: Table
     return Outcome(rule, not bad, expected, found, {"unusual": len(bad), "rows": shown.period.rows}, details, failing)
 
 
-def _days(connection: duckdb.DuckDBPyConnection, by: str, table: Table, settings: Any) -> list[volume.Period]:
+def _days(connection: Connection, by: str, table: Table, settings: Any) -> list[volume.Period]:
     """The newest days that matter. Days after tomorrow are a matter of freshness, and would hide the others."""
     day = f"CAST({identifier(by)} AS DATE)"
     latest = text((table.now + dt.timedelta(hours=_AHEAD_HOURS)).date().isoformat())
@@ -95,7 +104,7 @@ def _days(connection: duckdb.DuckDBPyConnection, by: str, table: Table, settings
     return [volume.Period(day.isoformat(), rows, day) for day, rows in rows]
 
 
-def judge_distribution(connection: duckdb.DuckDBPyConnection, rule: Rule, table: Table) -> Outcome:
+def judge_distribution(connection: Connection, rule: Rule, table: Table) -> Outcome:
     settings = rule.distribution
     expected = "columns as in the loads before"
     now, before = f"(SELECT * FROM {THIS})", table.before

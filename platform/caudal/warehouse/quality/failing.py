@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caudal.contracts.masking import mask_text
+from caudal.warehouse.connection import write_parquet
 from caudal.warehouse.sql import text
 
 if TYPE_CHECKING:
-    import duckdb
-
     from caudal.environment import Environment
+    from caudal.warehouse.connection import Connection
 
 KEPT_EVALUATIONS = 5
 KEPT_ROWS = 10_000
@@ -57,7 +57,7 @@ def folder_of(env: Environment, asset: tuple[str, ...], check: str) -> Path:
     return env.failing / "__".join(asset) / check
 
 
-def keep(connection: duckdb.DuckDBPyConnection, failing: str, folder: Path, masked: Mapping[str, bool]) -> Kept:
+def keep(connection: Connection, failing: str, folder: Path, masked: Mapping[str, bool]) -> Kept:
     """Keep what the query `failing` selects.
 
     Args:
@@ -65,27 +65,30 @@ def keep(connection: duckdb.DuckDBPyConnection, failing: str, folder: Path, mask
             a rule's own SQL computes of a masked column under another name is its author's to answer for.
 
     """
+    import duckdb
+
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}Z.parquet"
     temporary = path.with_suffix(".tmp")
     try:
-        connection.execute(f"COPY (SELECT * FROM ({failing}) LIMIT {KEPT_ROWS}) TO {text(str(temporary))} (FORMAT parquet)")
+        write_parquet(connection, f"SELECT * FROM ({failing}) LIMIT {KEPT_ROWS}", temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     for old in sorted(folder.glob("*.parquet"))[:-KEPT_EVALUATIONS]:
         old.unlink(missing_ok=True)
-    found = connection.execute(f"SELECT * FROM {text(str(path))} LIMIT {SAMPLE_ROWS}")
-    columns = tuple(column[0] for column in found.description)
-    sample = tuple(
-        tuple(_shown(v, masked.get(c, False)) for c, v in zip(columns, row, strict=True)) for row in found.fetchall()
-    )
-    counted = connection.execute(f"SELECT count(*) FROM {text(str(path))}").fetchone()
-    assert counted is not None
-    files: list[tuple[str, int]] = []
-    if "_file" in columns:
-        by_file = f"SELECT _file, count(*) FROM {text(str(path))} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {SHOWN_FILES}"
-        files = connection.execute(by_file).fetchall()
+    with duckdb.connect() as kept:
+        found = kept.execute(f"SELECT * FROM {text(str(path))} LIMIT {SAMPLE_ROWS}")
+        columns = tuple(column[0] for column in found.description or ())
+        sample = tuple(
+            tuple(_shown(v, masked.get(c, False)) for c, v in zip(columns, row, strict=True)) for row in found.fetchall()
+        )
+        counted = kept.execute(f"SELECT count(*) FROM {text(str(path))}").fetchone()
+        assert counted is not None
+        files: list[tuple[str, int]] = []
+        if "_file" in columns:
+            by_file = f"SELECT _file, count(*) FROM {text(str(path))} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {SHOWN_FILES}"
+            files = kept.execute(by_file).fetchall()
     return Kept(path, counted[0], columns, sample, tuple(files))
 
 

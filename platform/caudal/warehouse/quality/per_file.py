@@ -17,11 +17,11 @@ from caudal.store import write_atomically
 from caudal.warehouse.sql import identifier, text
 
 if TYPE_CHECKING:
-    import duckdb
+    from caudal.warehouse.connection import Connection
 
 
 def count(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     files: Sequence[Path],
     conditions: Mapping[str, str],
     record: Path,

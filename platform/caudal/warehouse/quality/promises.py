@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from caudal.warehouse import delta
-from caudal.warehouse.engine import connect_memory
-from caudal.warehouse.sql import text
+from caudal.warehouse.raw_tables import raw_tables, rejects
 
 if TYPE_CHECKING:
     from caudal.contracts import Column
@@ -21,8 +19,8 @@ def kept_at_load(env: Environment, dataset: Dataset, *, count: bool) -> list[tup
         count: the rejects are looked at; else there are none.
 
     """
-    rejects = _by_column(env, dataset) if count else {}
-    return [(c.name, _told(c), rejects.get(c.name, 0)) for c in dataset.contract.columns]
+    blamed = raw_tables(env).blamed(rejects(dataset)) if count else {}
+    return [(c.name, _told(c), blamed.get(c.name, 0)) for c in dataset.contract.columns]
 
 
 def _told(column: Column) -> str:
@@ -38,15 +36,3 @@ def _told(column: Column) -> str:
     if column.allowed:
         words.append(f"one of {', '.join(map(str, column.allowed))}")
     return ", ".join(words)
-
-
-def _by_column(env: Environment, dataset: Dataset) -> dict[str, int]:
-    table = env.quarantine / dataset.table
-    version = delta.version_of_table(table)
-    files = delta.data_files(table, version) if version is not None else []
-    if not files:
-        return {}
-    listed = ", ".join(text(str(f)) for f in files)
-    with connect_memory(env) as connection:
-        sql = f'SELECT "column", count(*) FROM read_parquet([{listed}]) WHERE "column" IS NOT NULL GROUP BY 1'
-        return dict(connection.execute(sql).fetchall())

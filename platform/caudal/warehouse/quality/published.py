@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING
 
 from caudal.contracts.rules import Rule
 from caudal.warehouse import published
+from caudal.warehouse.connection import columns_of, search
 from caudal.warehouse.quality.evaluate import evaluate
 from caudal.warehouse.quality.failing import folder_of, keep
 from caudal.warehouse.quality.outcome import Table
 from caudal.warehouse.quality.raw import Tried
-from caudal.warehouse.sql import identifier, text
+from caudal.warehouse.sql import identifier
 
 if TYPE_CHECKING:
-    import duckdb
-
     from caudal.environment import Environment
+    from caudal.warehouse.connection import Connection
 
 #: In whose schemas a rule's SQL finds a table by its name alone, in this order.
 _SCHEMAS = ("marts", "predictions", "evaluation", "explore", "staging", "raw", "quarantine")
 
 
 def try_on(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     env: Environment,
     asset: tuple[str, ...],
     relation: str,
@@ -41,11 +41,10 @@ def try_on(
         masked: the columns whose values are not shown, in small letters.
 
     """
-    _search(connection)
+    search(connection, _SCHEMAS)
     schema, _, name = relation.partition(".")
     quoted = f"{identifier(schema)}.{identifier(name)}"
-    described = connection.execute(f"DESCRIBE {quoted}").fetchall()
-    columns = {row[0]: row[1] for row in described}
+    columns = columns_of(connection, quoted)
     empty = f"(SELECT * FROM {quoted} WHERE false)"
     hidden = frozenset(c for c in columns if c.lower() in masked)
     table = Table(quoted, columns, dt.datetime.now(dt.UTC), before=before or empty, hidden=hidden)
@@ -68,11 +67,3 @@ def try_published(env: Environment, asset: tuple[str, ...], rules: Sequence[Rule
     """
     with published.connect(env) as connection:
         return try_on(connection, env, asset, f"{asset[0]}.{asset[-1]}", rules)
-
-
-def _search(connection: duckdb.DuckDBPyConnection) -> None:
-    rows = connection.execute("SELECT schema_name FROM duckdb_schemas() WHERE database_name = current_database()").fetchall()
-    there = {row[0] for row in rows}
-    path = [schema for schema in _SCHEMAS if schema in there]
-    if path:
-        connection.execute(f"SET search_path = {text(','.join(path))}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,16 +18,16 @@ from caudal.warehouse.quality.evaluate import evaluate, failing_condition
 from caudal.warehouse.quality.failing import Kept, folder_of, keep
 from caudal.warehouse.quality.outcome import Outcome, Table
 from caudal.warehouse.quality.volume import Period
+from caudal.warehouse.raw_tables import raw_tables
 from caudal.warehouse.sql import identifier, text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import duckdb
-
     from caudal.environment import Environment
     from caudal.lake.dataset import Dataset
     from caudal.lake.records import LedgerFile
+    from caudal.warehouse.connection import Connection
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def try_rules(
     asset = ("raw", dataset.source, dataset.name)
     masked = {c.name: is_masked(c.classification) for c in dataset.contract.columns}
     tried = []
-    with connect_memory(env) as connection:
-        relation, absent, data = _relation(env.raw / dataset.table, dataset, version)
+    with _connect(env) as connection:
+        relation, absent, data = _relation(env, dataset, version)
         _name_tables(connection, env, dataset, relation)
         table = Table(
             relation,
@@ -79,7 +79,9 @@ def try_rules(
             if outcome.failing and not outcome.passed:
                 kept = keep(connection, outcome.failing, folder_of(env, asset, rule.name), masked)
             tried.append(Tried(outcome, kept))
-    if any(rule.blocks for rule in rules):
+    # On BigQuery rules see the newest rows. Whoever has loaded meanwhile judges them too.
+    is_that_version = env.cloud is None or raw_tables(env).version(f"raw.{dataset.table}") == version
+    if any(rule.blocks for rule in rules) and is_that_version:
         judged.note(env, dataset, version, [f"{t.outcome.rule.name}: {t.outcome.found}" for t in tried if t.blocks])
     return tried
 
@@ -98,8 +100,21 @@ def periods(dataset: Dataset, files: Sequence[LedgerFile]) -> list[Period]:
     return [Period(f.path, f.rows_loaded) for f in ordered]
 
 
-def _relation(path: Path, dataset: Dataset, version: int) -> tuple[str, dict[str, str], list[Path]]:
+def _connect(env: Environment) -> AbstractContextManager[Connection]:
+    if env.cloud is None:
+        return connect_memory(env)
+    from caudal.warehouse.bigquery.raw_reading import connect_raw
+
+    return connect_raw(env.cloud)
+
+
+def _relation(env: Environment, dataset: Dataset, version: int) -> tuple[str, dict[str, str], list[Path]]:
     """What a FROM takes of the raw table, the columns that none of its files has, and its files."""
+    if env.cloud is not None:
+        from caudal.warehouse.bigquery.raw_reading import whole
+
+        return whole(f"raw.{dataset.table}", dataset.contract.layout), {}, []
+    path = env.raw / dataset.table
     declared = {c.name: c.duckdb_type for c in dataset.contract.columns} | LINEAGE_COLUMNS
     there, files = delta.column_names(path, version), delta.data_files(path, version)
     absent = {name: kind for name, kind in declared.items() if name not in there}
@@ -116,11 +131,13 @@ def _parquet(files: Sequence[Path]) -> str:
 
 
 def _counted(
-    connection: duckdb.DuckDBPyConnection, env: Environment, dataset: Dataset, data: list[Path], absent: Mapping[str, str]
+    connection: Connection, env: Environment, dataset: Dataset, data: list[Path], absent: Mapping[str, str]
 ) -> dict[str, tuple[int, int]]:
-    """What rules about one row at a time need no look at all rows for."""
+    """What rules about one row at a time need no look at all rows for; where the table is no files, nothing."""
     import duckdb
 
+    if not data:
+        return {}
     conditions = {r.name: c for r in dataset.contract.rules if (c := failing_condition(r)) is not None}
     record = env.state / "judged" / "counts" / f"{dataset.table}.json"
     with suppress(duckdb.Error):  # Then each rule is tried by itself, and the one that is to blame says so.
@@ -128,8 +145,11 @@ def _counted(
     return {}
 
 
-def _name_tables(connection: duckdb.DuckDBPyConnection, env: Environment, dataset: Dataset, relation: str) -> None:
+def _name_tables(connection: Connection, env: Environment, dataset: Dataset, relation: str) -> None:
     """The table under its own names, and those raw tables that a rule's SQL names, as `raw.<source>__<dataset>`."""
+    if env.cloud is not None:
+        connection.execute(f"CREATE OR REPLACE TEMPORARY VIEW {identifier(dataset.name)} AS SELECT * FROM {relation}")
+        return
     connection.execute("CREATE SCHEMA raw")
     told = " ".join(r.sql for r in dataset.contract.rules if r.sql)
     named = set(re.findall(r"\w+__\w+", told)) - {dataset.table}
@@ -153,6 +173,8 @@ def _resolver(env: Environment) -> Callable[[str], str]:
 
 
 def _newest(env: Environment, table: str) -> str | None:
+    if env.cloud is not None:
+        return f"raw.{identifier(table)}" if raw_tables(env).version(f"raw.{table}") is not None else None
     path = env.raw / table
     version = delta.version_of_table(path)
     files = delta.data_files(path, version) if version is not None else []
