@@ -109,8 +109,9 @@ def measured(folder: Path, *, year: bool) -> tuple[list[Read], str]:
         first = _built(engines)
         fields = both.raw_fields(contracts[RAW])
         both.load_parquet(engines, server, RAW, fields, "SELECT * FROM newest", replace=False)
-        days = {u: each.partitions or () for u, each in both.days(engines, noted).items()}
-        came = _built(engines, partitions=days)
+        coming = both.days(engines, noted)
+        days = {u: each.partitions or () for u, each in coming.items()}
+        came = _built(engines, partitions=days, carried={u: each.carried for u, each in coming.items()})
         read = [came]
         for number, gone in enumerate((f"transaction_timestamp < DATETIME '{day}'", "TRUE"), 2):
             engines.service.query(f"DELETE FROM `{cloud.table(f'loading.{RAW}')}` WHERE {gone}")

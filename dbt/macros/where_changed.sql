@@ -9,10 +9,24 @@
 -#}
 {% macro where_changed(column, moment=none) -%}
     {%- if is_incremental() and config.get("partitions") -%}
+        {%- set days = config.get("partitions") | reject("in", config.get("carried") or []) | list -%}
         where
-        {%- if moment is none %} {{ column }} in ({{ config.get("partitions") | join(", ") }})
-        {%- else %} {{ on_days(moment, config.get("partitions")) }}
+        {%- if moment is none %} {{ column }} in ({{ days | join(", ") }})
+        {%- else %} {{ on_days(moment, days) }}
         {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{#-
+    The rows, as `columns`, of days that did not change themselves, and are said something else of because other days did: to be
+    added to those of `where_changed`. They are read from the model's own table.
+-#}
+{% macro and_carried(column, columns) -%}
+    {%- if is_incremental() and config.get("carried") -%}
+        union all
+        select {{ columns }}
+        from {{ this }}
+        where {{ column }} in ({{ config.get("carried") | join(", ") }})
     {%- endif -%}
 {%- endmacro %}
 

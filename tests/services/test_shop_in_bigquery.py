@@ -70,7 +70,7 @@ class Company:
             shutil.copytree(self.landed / "sources", env.home / "sources", dirs_exist_ok=True)
             store, lake = open_store(env.lake_url), self.landed / "lake"
             for file in sorted(f for f in lake.rglob("*") if f.is_file() and f.stem not in without):
-                with store.write(str(file.relative_to(lake))) as temporary:
+                with store.write(str(file.relative_to(lake)), keep_same=True) as temporary:
                     temporary.write_bytes(file.read_bytes())
             defs = load_definitions("shop")
             job = defs.resolve_implicit_global_asset_job_def()

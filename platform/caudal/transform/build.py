@@ -120,6 +120,7 @@ def _placed(manifest: Manifest, placement: Placement) -> dict[str, Any]:
         "project": placement.cloud.project,
         "tables": placement.tables,
         "partitions": placement.partitions,
+        "carried": placement.carried,
         "labels": {"caudal": placement.cloud.datasets.strip("_"), **placement.labels},
         "of_node": of_node,
         "maximum_bytes": {u: limit for u, n in about.items() if n in nodes and (limit := nodes[n].maximum_bytes)},

@@ -42,6 +42,7 @@ def place(manifest: Any, asked: Mapping[str, Any]) -> None:
             partitions = asked["partitions"].get(unique_id)
             node.config.full_refresh = partitions is None
             node.config["partitions"] = partitions
+            node.config["carried"] = asked.get("carried", {}).get(unique_id)
             # With another contract the digest is another one too, and the model is built whole.
             node.config.on_schema_change = "ignore"
 

@@ -40,12 +40,14 @@ class Days:
 
     Attributes:
         partitions: its days, as GoogleSQL literals; None for all that there is.
+        carried: those of them whose rows are in its table as they should be, but for what they say of other days.
         until: what to write down of its table once it is built, "" for nothing.
 
     """
 
     partitions: tuple[str, ...] | None
     until: str
+    carried: tuple[str, ...] = ()
 
 
 def days_to_build(
@@ -82,7 +84,8 @@ def days_to_build(
             continue
         changed = loaded.changed(before, int(read[1]))
         built = _partitions(service, tables[node.relation])
-        found[unique_id] = Days(_literals(loaded.modified, built, changed, with_newest=node.with_newest), until)
+        partitions, carried = _literals(loaded.modified, built, changed, with_newest=node.with_newest)
+        found[unique_id] = Days(partitions, until, carried)
     return found
 
 
@@ -128,16 +131,21 @@ def _look(service: BigQuery, followed: str) -> _Loaded:
 
 def _literals(
     modified: Mapping[str, int], built: Mapping[str, int], changed: set[str], *, with_newest: bool
-) -> tuple[str, ...] | None:
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """The days to replace, and those of them that are only carried over."""
     if any(_DAY.fullmatch(each) is None for each in (*modified, *built)):
-        return None  # Rows without a day, or partitions that are no days.
+        return None, ()  # Rows without a day, or partitions that are no days.
     changed = changed | (built.keys() - modified.keys())
-    unchanged = modified.keys() - changed
-    if with_newest and unchanged:
-        changed.add(max(unchanged))
-    if not changed and modified:
-        changed.add(max(modified))  # There is no build of no day.
-    return tuple(f"date '{day[:4]}-{day[4:6]}-{day[6:]}'" for day in sorted(changed)) or None
+    if not changed:  # There is no build of no day.
+        return _told({max(modified)} if modified else ()) or None, ()
+    newest = max(modified.keys() - changed, default="") if with_newest else ""
+    carried = {newest} & built.keys()
+    replaced = changed | ({newest} if newest else set())
+    return _told(replaced) or None, _told(carried)
+
+
+def _told(days: Collection[str]) -> tuple[str, ...]:
+    return tuple(f"date '{day[:4]}-{day[4:6]}-{day[6:]}'" for day in sorted(days))
 
 
 def _partitions(service: BigQuery, table: str) -> dict[str, int]:

@@ -31,6 +31,7 @@ class Placement:
         beside: views that are made besides what is selected, by unique id; they are not reported.
         partitions: of incremental models, by unique id: the partitions to build, as GoogleSQL literals. A model that is not
             here, or whose table is not there yet, is built whole.
+        carried: those of these partitions whose rows the model takes from its own table.
         until: of incremental models, by unique id: what to write down of the table when it has been built, see `incremental`.
         labels: of each job: the run, and whatever else is known of all of them.
 
@@ -40,6 +41,7 @@ class Placement:
     tables: Mapping[str, tuple[str, str]]
     beside: frozenset[str] = frozenset()
     partitions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    carried: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     until: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -97,6 +99,7 @@ def place(manifest: Manifest, selected: Collection[str], candidate: Candidate, l
         {r: candidate.physical(r) for r in relations},
         beside,
         partitions={u: each.partitions for u, each in days.items() if each.partitions is not None},
+        carried={u: each.carried for u, each in days.items() if each.carried},
         until={u: each.until for u, each in days.items() if each.until},
         labels=labels,
     )

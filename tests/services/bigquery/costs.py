@@ -108,7 +108,7 @@ def narrowed(view, tree, table):
         return view
     view, every, named = view.copy(), *columns_of(tree)
     passed = {each.alias_or_name.casefold(): each.unalias() for each in view.expressions}
-    for condition in conditions(tree):
+    for condition in conditions(tree, table):
         columns = list(condition.find_all(exp.Column))
         ours = all(isinstance(passed.get(c.name.casefold()), exp.Column) and is_of(c, table) for c in columns)
         if columns and ours and not condition.find(exp.Select):
@@ -132,10 +132,14 @@ def is_of(column, table) -> bool:
     return column.table.casefold() in ("", table.alias_or_name.casefold())
 
 
-def conditions(tree):
-    """The parts of all its WHERE clauses that have to be true."""
+def conditions(tree, table):
+    """The parts that have to be true of the WHERE clauses that the table stands under: not those of the other half of a UNION."""
     for where in tree.find_all(exp.Where):
-        yield from conditions_of(where)
+        above = table.parent
+        while above is not None and above is not where.parent:
+            above = above.parent
+        if above is not None:
+            yield from conditions_of(where)
 
 
 def conditions_of(where):
@@ -173,7 +177,7 @@ def pruned(tree, context, table, stored) -> tuple[str, dict]:
     if not (by and by.field):
         return "", {}
     said = []
-    for condition in [*conditions(tree), *overwritten(tree, table)]:
+    for condition in [*conditions(tree, table), *overwritten(tree, table)]:
         columns = list(condition.find_all(exp.Column))
         ours = all(c.name.casefold() == by.field.casefold() and is_of(c, table) for c in columns)
         if columns and ours and not condition.find(exp.Select):

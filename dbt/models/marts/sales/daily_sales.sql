@@ -16,6 +16,16 @@ by_department as (
     from {{ ref("fct_basket_lines") }}
     {{ where_changed("day") }}
     group by day, department
+),
+
+-- The day before this one was the newest is complete now.
+all_days as (
+    select * from by_department
+    {{ and_carried(
+        "day",
+        "day, department, sales, units, lines, baskets, households, stores, "
+        ~ "retail_discount, coupon_discount, coupon_match_discount"
+    ) }}
 )
 
 select
@@ -32,5 +42,5 @@ select
     coupon_match_discount,
     -- The last day of all may still be growing.
     day < max(day) over () as is_complete
-from by_department
+from all_days
 {{ in_order("day, department") }}
