@@ -152,7 +152,7 @@ def days(engines: Engines, noted: Mapping[str, str]) -> dict[str, Days]:
     versions = {f"raw.{name}": f"raw.{name} as of {at_ms}, with its columns" for name, at_ms in changed.items()}
     models = incremental(manifest, manifest.nodes)
     tables = {manifest.nodes[u].relation: engines.table(manifest.nodes[u].relation).strip("`") for u in models}
-    return days_to_build(engines.service, manifest, models, tables, versions, noted)
+    return days_to_build(engines.service, manifest, models, tables, {**noted, **versions})
 
 
 def written_down(engines: Engines, built: Mapping[str, Days]) -> dict[str, str]:

@@ -35,11 +35,12 @@ def test_nodes_and_sources_become_the_tables_of_the_build_and_others_stay(manife
 
 
 def test_what_a_model_is_built_of_is_written_down_once_it_was_built_well(manifest):
-    candidate = SimpleNamespace(definitions={"raw.pos__sales": "raw.pos__sales as of 5"})
+    told = {"raw.pos__sales": "raw.pos__sales as of 5"}
+    candidate = SimpleNamespace(write_down=told.update)
     placement = Placement(GoogleCloud("acme-shop", "EU", "lakes", "t_"), {}, until={FACT: "built of it", STAGING: "never"})
     results = {FACT: SimpleNamespace(status="success"), STAGING: SimpleNamespace(status="error")}
     write_down(candidate, placement, SimpleNamespace(manifest=manifest, results=results))
-    assert candidate.definitions == {"raw.pos__sales": "raw.pos__sales as of 5", manifest.nodes[FACT].relation: "built of it"}
+    assert told == {"raw.pos__sales": "raw.pos__sales as of 5", manifest.nodes[FACT].relation: "built of it"}
 
 
 def test_jobs_are_labelled_by_their_node_and_told_before_they_start():

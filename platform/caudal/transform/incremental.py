@@ -55,15 +55,14 @@ def days_to_build(
     manifest: Manifest,
     unique_ids: Collection[str],
     tables: Mapping[str, str],
-    versions: Mapping[str, str],
-    noted: Mapping[str, str],
+    made_of: Mapping[str, str],
 ) -> dict[str, Days]:
     """What to build of each of these models.
 
     Args:
         tables: where each model's table is that is added to, `project.dataset.table`.
-        versions: of each raw table that is read, what says which version of it that is, `... as of <milliseconds> ...`.
-        noted: what was written down of each of these tables, by relation; nothing of one that is not there.
+        made_of: of each raw table that is read, what says which version of it that is, `... as of <milliseconds> ...`; of each
+            of these tables what was written down of it, nothing of one that is not there.
 
     """
     found: dict[str, Days] = {}
@@ -71,14 +70,14 @@ def days_to_build(
     for unique_id in unique_ids:
         node = manifest.nodes[unique_id]
         followed = node.days_of
-        read = _VERSION.search(versions.get(followed or "", ""))
+        read = _VERSION.search(made_of.get(followed or "", ""))
         if followed is None or read is None:
             found[unique_id] = Days(None, "")
             continue
-        digest = _digest(manifest, unique_id, versions, followed)
+        digest = _digest(manifest, unique_id, made_of, followed)
         loaded = looked[followed] = looked.get(followed) or _look(service, followed)
         until = f"built of {followed} as of {read[1]}, all else being {digest}{loaded.told(int(read[1]))}"
-        before = _UNTIL.fullmatch(noted.get(node.relation, ""))
+        before = _UNTIL.fullmatch(made_of.get(node.relation, ""))
         if before is None or (before["of"], before["digest"]) != (followed, digest):
             found[unique_id] = Days(None, until)
             continue

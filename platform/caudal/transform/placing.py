@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from caudal.transform.incremental import days_to_build
 from caudal.transform.manifest import Manifest
@@ -88,11 +88,8 @@ def place(manifest: Manifest, selected: Collection[str], candidate: Candidate, l
     )
     added_to = incremental(manifest, selected)
     tables = {nodes[u].relation: ".".join((cloud.project, *candidate.physical(nodes[u].relation))) for u in added_to}
-    days = (
-        days_to_build(BigQuery(cloud, labels), manifest, added_to, tables, _raw_versions(candidate), _noted(candidate))
-        if added_to
-        else {}
-    )
+    made_of = candidate.made_of() if added_to else {}
+    days = days_to_build(BigQuery(cloud, labels), manifest, added_to, tables, made_of) if added_to else {}
     relations = [*(node.relation for node in nodes.values()), *manifest.sources.values()]
     return Placement(
         cloud,
@@ -109,17 +106,4 @@ def write_down(candidate: Candidate, placement: Placement, result: BuildResult) 
     """Have `candidate` say, when it is published, what each incremental model that was built well was built of."""
     built = {u: until for u, until in placement.until.items() if u in result.results and result.results[u].status == "success"}
     if built:
-        of_candidate: Any = candidate
-        of_candidate.definitions.update({result.manifest.nodes[u].relation: until for u, until in built.items()})
-
-
-def _noted(candidate: Any) -> dict[str, str]:
-    """What is written down of each table as it is in the candidate: of what it brought or built, or began as a clone of."""
-    seen = candidate.seen.relations if candidate.seen else {}
-    return {n: r.definition for n, r in {**seen, **candidate.brought}.items()} | candidate.definitions
-
-
-def _raw_versions(candidate: Any) -> dict[str, str]:
-    """Which version of what loaders write each raw table is that the candidate reads."""
-    before = candidate.before.relations if candidate.before else {}
-    return {n: r.definition for n, r in before.items() if n.startswith("raw.")} | candidate.definitions
+        candidate.write_down({result.manifest.nodes[u].relation: until for u, until in built.items()})

@@ -81,6 +81,14 @@ class Candidate(Protocol):
         """
         ...
 
+    def made_of(self) -> dict[str, str]:
+        """What was written down of each `schema.name` as it stands: what it was made of. Locally nothing ever is."""
+        ...
+
+    def write_down(self, made_of: Mapping[str, str]) -> None:
+        """Have the version say of each `schema.name` what it was made of, should it be published. Locally it does nothing."""
+        ...
+
     def write(self, tables: Mapping[str, pa.Table]) -> None:
         """Make each `schema.name` a table of these rows, whatever it was."""
         ...

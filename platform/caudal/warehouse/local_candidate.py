@@ -67,6 +67,13 @@ class LocalCandidate:
     def declare(self, access: Mapping[str, Access]) -> None:
         """Nothing: who may open the file sees all of it."""
 
+    def made_of(self) -> dict[str, str]:
+        """Nothing: every table is made whole."""
+        return {}
+
+    def write_down(self, made_of: Mapping[str, str]) -> None:
+        """Nothing: see `made_of`."""
+
     def physical(self, relation: str, in_candidate: bool | None = None) -> tuple[str, str]:  # noqa: ARG002
         """`(schema, name)`, in the candidate and elsewhere."""
         schema, name = relation.split(".", 1)

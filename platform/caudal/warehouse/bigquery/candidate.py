@@ -94,6 +94,16 @@ class BigQueryCandidate:
         """Say how relations are to be guarded when they are published."""
         self.access.update(access)
 
+    def made_of(self) -> dict[str, str]:
+        """Of raw tables which version of what loaders write they are; of others what was written down of them."""
+        known = dict(self.seen.relations if self.seen else {})
+        known |= {n: r for n, r in (self.before.relations if self.before else {}).items() if n.startswith("raw.")}
+        return {n: r.definition for n, r in (known | self.brought).items()} | self.definitions
+
+    def write_down(self, made_of: Mapping[str, str]) -> None:
+        """Have the version say of each `schema.name` what it was made of, should it be published."""
+        self.definitions.update(made_of)
+
     def physical(self, relation: str, in_candidate: bool | None = None) -> tuple[str, str]:
         """`(dataset, table)` of a `schema.name`."""
         is_inside = relation in self.holding if in_candidate is None else in_candidate
