@@ -208,6 +208,7 @@ def conditions(draw: st.DrawFn) -> str:
 @settings(max_examples=80, deadline=None)
 @given(rows, conditions(), st.lists(st.sampled_from(list(COLUMNS)), min_size=1, max_size=3, unique=True))
 @example([dict.fromkeys(COLUMNS) | {"share": float("nan")}], "share > 1", ["id"])
+@example([], "'2024-01-01' = sales.at", ["id"])
 def test_on_what_is_brought_a_statement_says_what_it_says_on_the_whole_table(
     given_rows: list, condition: str, shown: list
 ) -> None:
@@ -221,7 +222,8 @@ def test_on_what_is_brought_a_statement_says_what_it_says_on_the_whole_table(
         except duckdb.Error:
             return  # It is wrong on either side.
         where = sqlglot.transpile(f"SELECT {found.restriction or 'TRUE'}", read="bigquery", write="duckdb")[0][7:]
-        stored = connection.register("stored", table).sql(f"SELECT {', '.join(found.columns)} FROM stored WHERE {where}")
+        columns = ", ".join(f'"{name}"' for name in found.columns)
+        stored = connection.register("stored", table).sql(f"SELECT {columns} FROM stored WHERE {where}")
         brought = stored.project(selected(known_types(FIELDS.values()), found.columns)).to_arrow_table()
         assert repr(connection.register("sales", brought).execute(sql).fetchall()) == repr(whole)
 
