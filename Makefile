@@ -30,7 +30,7 @@ lint: installed-for-development
 	$(BIN)/ty check platform docs deploy
 
 services: installed-for-development
-	@deploy/local/run_tests tests/services "tests of real servers" -n 2 --dist loadfile -rs $(PYTEST)
+	@deploy/local/run_tests tests/services "tests of real servers" -n 2 --dist loadfile --no-loadscope-reorder -rs $(PYTEST)
 
 faults: installed-for-development
 	@CAUDAL_FAULTS=$(if $(SHORT),10,200) deploy/local/run_tests tests/faults "fault tests" -rs $(PYTEST)

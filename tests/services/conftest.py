@@ -9,6 +9,13 @@ import pytest
 
 from tests.services.cloud import BigQuery, Storage, bigquery_server, storage_server
 
+#: The modules that take longest: a worker that began one last would work on it alone.
+LONGEST = ("test_shop_in_bigquery", "test_bigquery_killed_publishing", "test_bigquery_publishing", "test_both_engines")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
 
 @pytest.fixture(scope="session")
 def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
