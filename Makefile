@@ -1,6 +1,7 @@
 # make run        everything set up, the platform up, a year of retail data taken through it; Ctrl-C stops it
 # make run ONCE=1 the same, but it ends when all is materialized: 0 only if everything passed
 # make test       everything set up, and every test that needs nothing but what it installs
+# make coverage   the same, and which lines they reach: at least 90 %
 # make lint       style, layers and types
 # make services   tests against real servers, two modules at a time; what is not on this machine is skipped, by name
 # make faults     tests that kill processes, 200 times; SHORT=1 ten times
@@ -15,13 +16,16 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export DO_NOT_TRACK := 1
 
-.PHONY: run test lint services faults bench clean installed installed-for-development
+.PHONY: run test coverage lint services faults bench clean installed installed-for-development
 
 run: installed
 	@exec $(BIN)/caudal up --quickstart shop.quickstart:land $(if $(ONCE),--once)
 
 test: installed-for-development
 	$(BIN)/python -m pytest tests --ignore=tests/services --ignore=tests/faults $(PYTEST)
+
+coverage: installed-for-development
+	$(BIN)/python -m pytest tests --ignore=tests/services --ignore=tests/faults -n 2 --cov --cov-report=term $(PYTEST)
 
 lint: installed-for-development
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ def plan(*arguments: str) -> str:
 
 def test_every_command_that_the_makefile_tells_of_exists() -> None:
     told = re.findall(r"^# make (\w+)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-    assert set(told) == {"run", "test", "lint", "services", "faults", "bench", "clean"}
+    assert set(told) == {"run", "test", "coverage", "lint", "services", "faults", "bench", "clean"}
     for target in told:
         plan(target)
 
