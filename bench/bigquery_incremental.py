@@ -110,8 +110,7 @@ def measured(folder: Path, *, year: bool) -> tuple[list[Read], str]:
         fields = both.raw_fields(contracts[RAW])
         both.load_parquet(engines, server, RAW, fields, "SELECT * FROM newest", replace=False)
         coming = both.days(engines, noted)
-        days = {u: each.partitions or () for u, each in coming.items()}
-        came = _built(engines, partitions=days, carried={u: each.carried for u, each in coming.items()})
+        came = _built(engines, days=coming)
         read = [came]
         for number, gone in enumerate((f"transaction_timestamp < DATETIME '{day}'", "TRUE"), 2):
             engines.service.query(f"DELETE FROM `{cloud.table(f'loading.{RAW}')}` WHERE {gone}")
@@ -119,7 +118,7 @@ def measured(folder: Path, *, year: bool) -> tuple[list[Read], str]:
             both.make_datasets(other, other.candidate)
             read.append(_built(other))
         nodes = engines.manifests[1].nodes
-    return [Read(nodes[u].relation, u in days, first[u], *(each[u] for each in read)) for u in first], str(day)
+    return [Read(nodes[u].relation, u in coming, first[u], *(each[u] for each in read)) for u in first], str(day)
 
 
 def _built(engines: Engines, **placed: Any) -> dict[str, int]:

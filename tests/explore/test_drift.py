@@ -113,7 +113,9 @@ def test_the_history_is_bounded_and_a_broken_one_begins_anew(profiled):
 def test_the_history_of_classified_columns_holds_none_of_their_values(profiled):
     select = "SELECT 'secret-' || range % 3 AS name, 4711 + range AS salary, 'open' AS city FROM range(50)"
     profiled(select, personal=frozenset({"name", "salary"}))
-    text = profiled.history.read_text()
-    assert "open" in text
-    assert "secret" not in text
-    assert "47" not in text
+    (entry,) = json.loads(profiled.history.read_text())["profiles"]
+    # The moment of the profile is left out: it may hold the same digits as a salary.
+    kept = json.dumps(entry["columns"])
+    assert "open" in kept
+    assert "secret" not in kept
+    assert "47" not in kept

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from caudal.google_cloud import GoogleCloud
 from tests.services.servers import ROOT, answers, free_port, installed, started
 
 if TYPE_CHECKING:
@@ -57,6 +58,15 @@ class BigQuery:
     grpc_address: str
     project: str
     storage: Storage
+
+    @property
+    def port(self) -> int:
+        return int(self.rest_url.rpartition(":")[2])
+
+    def settings(self, location: str = "US", bucket: str = "lakes", **given: Any) -> GoogleCloud:
+        """Of a new environment here, whose datasets are its own."""
+        begin = f"t{uuid.uuid4().hex[:8]}_"
+        return GoogleCloud(self.project, location, bucket, begin, **{"bigquery_url": self.rest_url, **given})
 
     def client(self, member: str | None = None) -> "Client":
         """A client; as `member`, an e-mail address, where given: who it is decides which rows a policy shows."""

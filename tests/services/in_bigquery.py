@@ -1,27 +1,24 @@
 """An environment of its own in the BigQuery server, and what is to be seen there."""
 
-import uuid
-
 from caudal.environment import Environment
-from caudal.google_cloud import GoogleCloud
 from caudal.warehouse.bigquery.service import BigQuery
 from tests.conftest import ROOT
 
 
-def environment(server, data):
-    cloud = GoogleCloud(server.project, "US", "lakes", f"t{uuid.uuid4().hex[:8]}_", bigquery_url=server.rest_url)
-    return Environment("gcp", "shop", ROOT, data, cloud=cloud)
+def environment(server, data, **given):
+    """Args: given: of `server.settings`."""
+    return Environment("gcp", "shop", ROOT, data, cloud=server.settings(**given))
 
 
 def rows_of(env, relation):
     """What readers see of a relation, its rows in order."""
-    found = BigQuery(env.cloud).client.query(f"SELECT * FROM `{env.cloud.table(relation)}`").result()
+    found = BigQuery(env.cloud).query(f"SELECT * FROM `{env.cloud.table(relation)}`")
     return sorted(tuple(row) for row in found)
 
 
-def datasets(env, beginning):
+def datasets(env, beginning=""):
     listed = BigQuery(env.cloud).client.list_datasets()
-    return [each.dataset_id for each in listed if each.dataset_id.startswith(env.cloud.dataset(beginning))]
+    return sorted(each.dataset_id for each in listed if each.dataset_id.startswith(env.cloud.dataset(beginning)))
 
 
 def snapshots(env):

@@ -121,7 +121,7 @@ def test_days_that_changed_are_built_anew_and_come_to_what_a_whole_build_comes_t
     tables = [u for u, node in built[1].manifest.nodes.items() if not node.is_virtual]
     carried = {u: each.carried for u, each in placed.items() if each.carried}
     assert carried == {"model.shop.daily_sales": (newest_left,)}
-    result = engines.build_there(select=tables, partitions=chosen, carried=carried)
+    result = engines.build_there(select=tables, days=placed)
     assert {u: r.message for u, r in result.results.items() if r.status != "success"} == {}
     for unique_id in tables:
         relation = result.manifest.nodes[unique_id].relation

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from caudal.google_cloud import GoogleCloud
 from caudal.transform import dbt_bigquery
 from caudal.transform.dbt_child import read_serialized
+from caudal.transform.incremental import Days
 from caudal.transform.placing import Placement, views_read, write_down
 from caudal.transform.project import SERIALIZED
 
@@ -26,7 +27,7 @@ def test_nodes_and_sources_become_the_tables_of_the_build_and_others_stay(manife
     known = read_serialized(str(manifest.path.with_name(SERIALIZED)))
     source, relation = next(iter(manifest.sources.items()))
     tables = {manifest.nodes[FACT].relation: ("c_candidate_1", "marts__fct_sales"), relation: ("c_raw", "pos__sales")}
-    dbt_bigquery.place(known, {"project": "acme", "tables": tables, "partitions": {}})
+    dbt_bigquery.place(known, {"project": "acme", "tables": tables, "days": {}})
     assert known.nodes[FACT].relation_name == "`acme`.`c_candidate_1`.`marts__fct_sales`"
     assert (known.nodes[FACT].schema, known.nodes[FACT].alias) == ("c_candidate_1", "marts__fct_sales")
     assert known.sources[source].relation_name == "`acme`.`c_raw`.`pos__sales`"
@@ -37,7 +38,8 @@ def test_nodes_and_sources_become_the_tables_of_the_build_and_others_stay(manife
 def test_what_a_model_is_built_of_is_written_down_once_it_was_built_well(manifest):
     told = {"raw.pos__sales": "raw.pos__sales as of 5"}
     candidate = SimpleNamespace(write_down=told.update)
-    placement = Placement(GoogleCloud("acme-shop", "EU", "lakes", "t_"), {}, until={FACT: "built of it", STAGING: "never"})
+    days = {FACT: Days(None, "built of it"), STAGING: Days(None, "never")}
+    placement = Placement(GoogleCloud("acme-shop", "EU", "lakes", "t_"), {}, days=days)
     results = {FACT: SimpleNamespace(status="success"), STAGING: SimpleNamespace(status="error")}
     write_down(candidate, placement, SimpleNamespace(manifest=manifest, results=results))
     assert told == {"raw.pos__sales": "raw.pos__sales as of 5", manifest.nodes[FACT].relation: "built of it"}

@@ -23,13 +23,6 @@ Place = tuple[str | int, ...]
 
 _SUBJECT = re.compile(r"[a-z][a-z0-9_]*")
 
-CUSTOM = (
-    "allowedValues", "duration", "falseValues", "nullMarkers", "numberFormat", "renamedFrom", "subjectKey", "trueValues",
-    "unit",
-)  # fmt: skip
-
-_LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-
 
 def column_of(declared: SchemaProperty | SchemaItem, null_markers: Sequence[str] = ()) -> Column:
     """The column that a property declares.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -40,9 +41,11 @@ class Declared:
 def make_catalogue(env: Environment, definitions: dg.Definitions, instance: dg.DagsterInstance) -> Catalogue:
     """The catalogue of the published version, as things stand now."""
     from caudal.runtime.catalogue_records import read_records
+    from caudal.runtime.location import component_tree
     from caudal.warehouse.published import NothingPublished
 
-    declared, lookups = _declared(env), _lookups(env)
+    tree = component_tree(env)
+    declared, lookups = _declared(env, tree), _lookups(tree)
     personal = Names(
         name for each in declared.values() for name, column in each.columns.items() if is_masked(column.classification)
     )
@@ -87,13 +90,12 @@ def refresh(env: Environment) -> Catalogue:
     """Make the catalogue anew and keep it; from definitions and Dagster's home as they are on this machine."""
     import dagster as dg
 
+    from caudal.runtime.instance import open_instance
     from caudal.runtime.location import load_definitions
     from caudal.serving.catalogue.values import catalogue_path, write_catalogue
 
     definitions = load_definitions(env.company)
-    home = env.dagster_home
-    known = (home / "dagster.yaml").is_file()
-    with dg.DagsterInstance.from_config(str(home)) if known else dg.DagsterInstance.ephemeral() as instance:
+    with open_instance(env) as known, nullcontext(known) if known else dg.DagsterInstance.ephemeral() as instance:
         catalogue = make_catalogue(env, definitions, instance)
     write_catalogue(catalogue, catalogue_path(env))
     return catalogue
@@ -129,13 +131,11 @@ def passed_on(columns: Mapping[str, tuple[Column, ...]]) -> dict[str, tuple[Colu
     return {r: tuple(c if c.personal else judged(c) for c in each) for r, each in columns.items()}
 
 
-def _declared(env: Environment) -> dict[str, Declared]:
+def _declared(env: Environment, tree: dg.ComponentTree) -> dict[str, Declared]:
     """By relation."""
     from caudal.lake.component import declared_datasets
-    from caudal.runtime.location import component_tree
     from caudal.transform.component import DbtProject
 
-    tree = component_tree(env)
     found: dict[str, Declared] = {}
     for dataset in declared_datasets(tree):
         found |= _of_dataset(dataset)
@@ -229,13 +229,12 @@ def _of_node(node: Node, manifest: Manifest) -> Declared:
     )
 
 
-def _lookups(env: Environment) -> dict[str, tuple[str, str]]:
+def _lookups(tree: dg.ComponentTree) -> dict[str, tuple[str, str]]:
     """By relation, the name and key column by which the HTTP API answers from it; no key for the forecasts."""
-    from caudal.runtime.location import component_tree
     from caudal.serving.component import OnlineStore
 
     found: dict[str, tuple[str, str]] = {}
-    for store in component_tree(env).get_all_components(OnlineStore):
+    for store in tree.get_all_components(OnlineStore):
         found |= {table.relation: (table.keyed.name, table.key) for table in store.tables}
         if store.forecasts:
             found[store.forecasts.relation] = ("forecasts", "")

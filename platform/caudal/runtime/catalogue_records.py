@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from caudal.runtime.asset_metadata import relation_of
 from caudal.runtime.plan.money import cost_in_words
 from caudal.serving.catalogue.values import Check, Column, Figures, Freshness, Profile, Table
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from caudal.environment import Environment
 
 _STATUS = {"SUCCEEDED": "passed", "FAILED": "failed", "EXECUTION_FAILED": "failed"}
-_RELATION = ("dagster/relation_identifier", "dagster/table_name")
 _ON_DISK = "profile"
 
 
@@ -162,10 +162,9 @@ def read_records(env: Environment, definitions: dg.Definitions, instance: dg.Dag
     keys = list(graph.get_all_asset_keys())
     asset_of: dict[str, dg.AssetKey] = {}
     for key in sorted(keys, key=lambda k: k.path):
-        metadata = graph.get(key).metadata
-        told = next((metadata[name] for name in _RELATION if name in metadata), None)
-        if told is not None and key.path[0] != _ON_DISK:
-            asset_of[str(getattr(told, "value", told))] = key
+        relation = relation_of(graph.get(key).metadata)
+        if relation and key.path[0] != _ON_DISK:
+            asset_of[relation] = key
     for relation, key in list(asset_of.items()):
         asset_of.setdefault(f"{relation}_latest", key)
     made = {r.asset_entry.asset_key: r.asset_entry.last_materialization for r in instance.get_asset_records(keys)}

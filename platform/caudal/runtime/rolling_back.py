@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from caudal.environment import Environment
+from caudal.runtime.asset_metadata import relation_of
+from caudal.runtime.instance import open_instance
 from caudal.runtime.location import component_tree, load_definitions
 from caudal.transform.build import build
 from caudal.transform.component import DbtProject
@@ -21,8 +23,6 @@ from caudal.warehouse.rollback import RolledBack, rollback
 
 if TYPE_CHECKING:
     from caudal.warehouse.candidate import Candidate
-
-_RELATION = ("dagster/table_name", "dagster/relation_identifier")
 
 
 def roll_back(env: Environment, relation: str | None, to: str, by: str, *, force: bool = False) -> tuple[RolledBack, list[str]]:
@@ -70,11 +70,11 @@ def tests_of(env: Environment, relation: str) -> Callable[[Candidate], list[str]
 
 def report(env: Environment, done: RolledBack, by: str) -> list[str]:
     """Tell Dagster; the assets of which it was told. None if there is no instance, as before the first `caudal up`."""
-    if not (env.dagster_home / "dagster.yaml").is_file():
-        return []
-    keys = _assets(env, done.changed)
-    waiting = held(env)
-    with dg.DagsterInstance.from_config(str(env.dagster_home)) as instance:
+    with open_instance(env) as instance:
+        if instance is None:
+            return []
+        keys = _assets(env, done.changed)
+        waiting = held(env)
         for relation, key in keys.items():
             metadata = {
                 "rolled back to": done.to,
@@ -106,7 +106,7 @@ def _assets(env: Environment, relations: Iterable[str]) -> dict[str, dg.AssetKey
     wanted = {name for name in relations if name.split(".", 1)[0] not in ("raw", "quarantine")}
     found = {}
     for spec in load_definitions(env.company).resolve_all_asset_specs():
-        name = next((str(getattr(v, "value", v)) for tag in _RELATION if (v := spec.metadata.get(tag)) is not None), None)
+        name = relation_of(spec.metadata)
         # What is derived from a table, such as its profile, names it as well.
         if name in wanted and spec.key.path[0] != "profile":
             found[name] = spec.key

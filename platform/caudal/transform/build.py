@@ -119,8 +119,7 @@ def _placed(manifest: Manifest, placement: Placement) -> dict[str, Any]:
     return {
         "project": placement.cloud.project,
         "tables": placement.tables,
-        "partitions": placement.partitions,
-        "carried": placement.carried,
+        "days": {u: (d.partitions, d.carried) for u, d in placement.days.items() if d.partitions is not None},
         "labels": {"caudal": placement.cloud.datasets.strip("_"), **placement.labels},
         "of_node": of_node,
         "maximum_bytes": {u: limit for u, n in about.items() if n in nodes and (limit := nodes[n].maximum_bytes)},

@@ -39,17 +39,16 @@ def place(manifest: Any, asked: Mapping[str, Any]) -> None:
         resource.relation_name = f"`{resource.database}`.`{resource.schema}`.`{table}`"
     for unique_id, node in manifest.nodes.items():
         if node.config.materialized == "incremental":
-            partitions = asked["partitions"].get(unique_id)
+            partitions, carried = asked["days"].get(unique_id, (None, ()))
             node.config.full_refresh = partitions is None
-            node.config["partitions"] = partitions
-            node.config["carried"] = asked.get("carried", {}).get(unique_id)
+            node.config["partitions"], node.config["carried"] = partitions, carried
             # With another contract the digest is another one too, and the model is built whole.
             node.config.on_schema_change = "ignore"
 
 
 def guarded_clients(asked: Mapping[str, Any]) -> None:
     """In the environment of a branch, have dbt's clients change nothing that is production's, as long as this process lives."""
-    if not (branch := asked.get("branch")):
+    if not (branch := asked["branch"]):
         return
     from dbt.adapters.bigquery import clients
     from google.cloud.bigquery import Client

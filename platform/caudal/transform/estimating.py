@@ -7,7 +7,7 @@ of what it is made of, and says so. Estimates are upper bounds on clustered tabl
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -121,14 +121,10 @@ class _Estimator:
         document, cloud = self._document, self._asked.cloud
         found = {
             resource["relation_name"]: f"`{cloud.table(relation)}`"
-            for unique_id, relation in self._relations()
+            for unique_id, relation in self._manifest.relations.items()
             if (resource := document["nodes"].get(unique_id) or document["sources"][unique_id]).get("relation_name")
         }
         return dict(sorted(found.items(), key=lambda pair: -len(pair[0])))
-
-    def _relations(self) -> Iterator[tuple[str, str]]:
-        yield from ((u, node.relation) for u, node in self._manifest.nodes.items())
-        yield from self._manifest.sources.items()
 
     def node(self, node: Node) -> _Guess:
         if node.is_virtual:
@@ -166,8 +162,8 @@ class _Estimator:
         try:
             found = self._asked.dry_run(sql, f"estimate {what}")
         except NotThere:
-            names = self._manifest.nodes, self._manifest.sources
-            missing = [n for u in reads if (n := _relation(u, *names)) and self._asked.size(n) is None]
+            names = self._manifest.relations
+            missing = [n for u in reads if (n := names.get(u)) and self._asked.size(n) is None]
             return self._bound(reads, f"{', '.join(missing) or 'something it reads'}: not built yet")
         except BigQueryRefused as refused:
             if refused.reason not in ("invalidQuery", "invalid", ""):
@@ -182,7 +178,7 @@ class _Estimator:
 
     def _most(self, unique_id: str, above: frozenset[str]) -> int:
         """The size of a table; of one that is not there, that of all that it is made of."""
-        relation = _relation(unique_id, self._manifest.nodes, self._manifest.sources)
+        relation = self._manifest.relations.get(unique_id)
         size = self._asked.size(relation) if relation else None
         if size is not None:
             return size
@@ -198,10 +194,6 @@ def limits(manifest: Manifest, estimates: Collection[Estimate]) -> dict[str, tup
         if node is not None and node.maximum_bytes is not None and one.bytes_billed > node.maximum_bytes:
             found[one.asset] = (one.bytes_billed, node.maximum_bytes)
     return found
-
-
-def _relation(unique_id: str, nodes: Mapping[str, Node], sources: Mapping[str, str]) -> str | None:
-    return nodes[unique_id].relation if unique_id in nodes else sources.get(unique_id)
 
 
 def _and(one: str, other: str) -> str:

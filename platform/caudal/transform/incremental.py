@@ -169,7 +169,7 @@ def _digest(manifest: Manifest, unique_id: str, versions: Mapping[str, str], fol
             facts[name] = manifest.nodes[name].code_version
             pending += manifest.nodes[name].parents
         else:
-            relation = manifest.sources.get(name, name)
+            relation = manifest.relations.get(name, name)
             version = versions.get(relation.removesuffix("__latest"), "")
             facts[name] = _VERSION.sub("", version) if relation == followed else version
     return hashlib.sha256(repr(sorted(facts.items())).encode()).hexdigest()[:16]

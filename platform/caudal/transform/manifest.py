@@ -6,7 +6,7 @@ The format is described at https://docs.getdbt.com/reference/artifacts/manifest-
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,11 @@ class Manifest:
         return {node.key: node for node in self.nodes.values()}
 
     @cached_property
+    def relations(self) -> Mapping[str, str]:
+        """`schema.table` of each node and source, by unique id."""
+        return {**{unique_id: node.relation for unique_id, node in self.nodes.items()}, **self.sources}
+
+    @cached_property
     def check_of(self) -> Mapping[tuple[Key, str], Check]:
         """Checks by asset key and name."""
         return {(check.asset, check.name): check for check in self.checks.values()}
@@ -80,6 +85,20 @@ def parse_manifest(document: Resource, path: Path = Path("manifest.json")) -> Ma
     adapter = document["metadata"].get("adapter_type") or ""
     sources = {u: f"{source['schema']}.{source['identifier']}" for u, source in lineage.sources.items()}
     return Manifest(path, lineage.project, adapter, nodes, checks, unattached, _personal(lineage), sources)
+
+
+def read_through_views(manifest: Manifest, read: Iterable[str]) -> list[str]:
+    """The nodes and sources `read`, and all that the views among them read, by themselves and through views."""
+    found: dict[str, None] = {}
+    pending = list(read)
+    while pending:
+        unique_id = pending.pop()
+        if unique_id not in found:
+            found[unique_id] = None
+            node = manifest.nodes.get(unique_id)
+            if node is not None and node.is_virtual:
+                pending += node.parents
+    return list(found)
 
 
 def personal_columns(manifest: Manifest, node: Node) -> Names:

@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from caudal.transform.incremental import days_to_build
-from caudal.transform.manifest import Manifest
+from caudal.transform.incremental import Days, days_to_build
+from caudal.transform.manifest import Manifest, read_through_views
 
 if TYPE_CHECKING:
     from caudal.google_cloud import GoogleCloud
@@ -29,10 +29,8 @@ class Placement:
     Attributes:
         tables: `(dataset, table)` of each `schema.table` of the manifest, sources included.
         beside: views that are made besides what is selected, by unique id; they are not reported.
-        partitions: of incremental models, by unique id: the partitions to build, as GoogleSQL literals. A model that is not
-            here, or whose table is not there yet, is built whole.
-        carried: those of these partitions whose rows the model takes from its own table.
-        until: of incremental models, by unique id: what to write down of the table when it has been built, see `incremental`.
+        days: of incremental models, by unique id: what is built of each, and what to write down of its table then. A model
+            that is not here, or whose table is not there yet, is built whole.
         labels: of each job: the run, and whatever else is known of all of them.
 
     """
@@ -40,9 +38,7 @@ class Placement:
     cloud: GoogleCloud
     tables: Mapping[str, tuple[str, str]]
     beside: frozenset[str] = frozenset()
-    partitions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    carried: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    until: Mapping[str, str] = field(default_factory=dict)
+    days: Mapping[str, Days] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -53,14 +49,10 @@ def views_read(manifest: Manifest, selected: Collection[str]) -> frozenset[str]:
     tables that the candidate pins.
     """
     nodes = manifest.nodes
-    pending = [p for u in selected for p in (nodes[u].parents if u in nodes else manifest.checks[u].reads)]
-    found: set[str] = set()
-    while pending:
-        unique_id = pending.pop()
-        if unique_id in nodes and nodes[unique_id].is_virtual and unique_id not in found:
-            found.add(unique_id)
-            pending += nodes[unique_id].parents
-    return frozenset(found.difference(selected))
+    read = read_through_views(
+        manifest, (p for u in selected for p in (nodes[u].parents if u in nodes else manifest.checks[u].reads))
+    )
+    return frozenset(u for u in read if u in nodes and nodes[u].is_virtual).difference(selected)
 
 
 def incremental(manifest: Manifest, selected: Collection[str]) -> tuple[str, ...]:
@@ -80,30 +72,21 @@ def place(manifest: Manifest, selected: Collection[str], candidate: Candidate, l
     cloud = candidate.env.cloud
     if cloud is None:
         raise ValueError("The environment is `local`, whose candidate is a file: nothing is placed anywhere else")
-    nodes, beside = manifest.nodes, views_read(manifest, selected)
+    nodes, beside, added_to = manifest.nodes, views_read(manifest, selected), incremental(manifest, selected)
     candidate.prepare(
         [nodes[u].relation for u in nodes if u in selected],
         [nodes[u].relation for u in nodes if u in beside],
-        [nodes[u].relation for u in incremental(manifest, selected)],
+        [nodes[u].relation for u in added_to],
     )
-    added_to = incremental(manifest, selected)
     tables = {nodes[u].relation: ".".join((cloud.project, *candidate.physical(nodes[u].relation))) for u in added_to}
     made_of = candidate.made_of() if added_to else {}
     days = days_to_build(BigQuery(cloud, labels), manifest, added_to, tables, made_of) if added_to else {}
-    relations = [*(node.relation for node in nodes.values()), *manifest.sources.values()]
-    return Placement(
-        cloud,
-        {r: candidate.physical(r) for r in relations},
-        beside,
-        partitions={u: each.partitions for u, each in days.items() if each.partitions is not None},
-        carried={u: each.carried for u, each in days.items() if each.carried},
-        until={u: each.until for u, each in days.items() if each.until},
-        labels=labels,
-    )
+    return Placement(cloud, {r: candidate.physical(r) for r in manifest.relations.values()}, beside, days, labels)
 
 
 def write_down(candidate: Candidate, placement: Placement, result: BuildResult) -> None:
     """Have `candidate` say, when it is published, what each incremental model that was built well was built of."""
-    built = {u: until for u, until in placement.until.items() if u in result.results and result.results[u].status == "success"}
+    well = {u for u, done in result.results.items() if done.status == "success"}
+    built = {result.manifest.nodes[u].relation: each.until for u, each in placement.days.items() if u in well and each.until}
     if built:
-        candidate.write_down({result.manifest.nodes[u].relation: until for u, until in built.items()})
+        candidate.write_down(built)

@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Collection
 
 from caudal.transform.lineage import Key
-from caudal.transform.manifest import Manifest
+from caudal.transform.manifest import Manifest, read_through_views
 
 
 def resolve(manifest: Manifest, select: Collection[str] | None) -> frozenset[str]:
@@ -50,26 +50,14 @@ def what_to_run(manifest: Manifest, nodes: Collection[str], asked: Collection[st
     own = {u for u, check in manifest.checks.items() if check.attached_to in nodes}
     if not nodes or (own and not own & asked):
         return asked
-    sources = _sources(manifest, nodes)
+    read = read_through_views(manifest, (parent for u in nodes for parent in manifest.nodes[u].parents))
+    sources = {u for u in read if u not in manifest.nodes}
     about_others = {
         u
         for u, check in manifest.checks.items()
         if u not in own and (check.attached_to in sources or any(read in nodes for read in check.reads))
     }
     return asked | about_others
-
-
-def _sources(manifest: Manifest, nodes: Collection[str]) -> set[str]:
-    """The sources whose rows `nodes` are made of, read by themselves or through views that are not built now."""
-    found: set[str] = set()
-    pending = list(nodes)
-    while pending:
-        for parent in manifest.nodes[pending.pop()].parents:
-            if parent not in manifest.nodes:
-                found.add(parent)
-            elif parent not in nodes and manifest.nodes[parent].is_virtual:
-                pending.append(parent)
-    return found
 
 
 def selection_flags(manifest: Manifest, selected: Collection[str]) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from caudal.transform.checks import Check
+from caudal.transform.manifest import read_through_views
 from caudal.transform.outcome import BuildResult, hold_back
 
 _FAILED = ("fail", "error")
@@ -80,12 +81,4 @@ def _mixed(result: BuildResult, selected: Collection[str], newly_held: Collectio
 
 def _read(result: BuildResult, check: Check) -> list[str]:
     """The nodes that the test reads, by itself and through views."""
-    nodes, found = result.manifest.nodes, {}
-    pending = [u for u in check.reads if u in nodes]
-    while pending:
-        unique_id = pending.pop()
-        if unique_id not in found:
-            found[unique_id] = None
-            if nodes[unique_id].is_virtual:
-                pending += [parent for parent in nodes[unique_id].parents if parent in nodes]
-    return list(found)
+    return [u for u in read_through_views(result.manifest, check.reads) if u in result.manifest.nodes]

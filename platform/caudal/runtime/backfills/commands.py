@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from caudal.declaration import DeclarationError
 from caudal.environment import Environment
 from caudal.runtime.options import Company
 
@@ -90,6 +89,7 @@ def folder_of(env: Environment) -> Path:
 
 
 def _found(env: Environment, file: Path, instance: dg.DagsterInstance) -> tuple[Request, Targets]:
+    from caudal.declaration import DeclarationError
     from caudal.runtime.backfills.request import read_request
     from caudal.runtime.backfills.targets import find
     from caudal.runtime.location import load_definitions
@@ -111,6 +111,7 @@ def _place(env: Environment, file: Path) -> Path:
 
 
 def _state(env: Environment, path: Path, instance: dg.DagsterInstance) -> str:
+    from caudal.declaration import DeclarationError
     from caudal.runtime.backfills.launching import applied, applied_otherwise, progress
     from caudal.runtime.backfills.request import read_request
 
@@ -149,11 +150,11 @@ def _told(request: Request, targets: Targets) -> str:
 
 @contextmanager
 def _instance(env: Environment) -> Generator[dg.DagsterInstance]:
-    import dagster as dg
+    from caudal.runtime.instance import open_instance
 
-    if not (env.dagster_home / "dagster.yaml").is_file():
-        _refuse(f"there is no Dagster in {env.dagster_home} yet; bring the platform up once with `caudal up`")
-    with dg.DagsterInstance.from_config(str(env.dagster_home)) as instance:
+    with open_instance(env) as instance:
+        if instance is None:
+            _refuse(f"there is no Dagster in {env.dagster_home} yet; bring the platform up once with `caudal up`")
         yield instance
 
 

@@ -15,14 +15,14 @@ from caudal.runtime.doctor.permissions import APIS, IMPERSONATION_API, NOTIFICAT
 #: Google refuses tokens that were signed by a clock that is wrong by more.
 _CLOCK_S = 300
 
-_LOGIN = "gcloud auth application-default login"
+LOGIN = "gcloud auth application-default login"
 _KINDS = (
     ("impersonated_credentials", "a service account's, by impersonation"),
     ("external_account", "workload identity federation"),
     ("identity_pool", "workload identity federation"),
     ("compute_engine", "those of the machine or pod (workload identity)"),
     ("service_account", "a service account's key file; a machine in Google Cloud needs none"),
-    ("oauth2.credentials", f"a person's, of `{_LOGIN}`"),
+    ("oauth2.credentials", f"a person's, of `{LOGIN}`"),
 )
 
 
@@ -52,7 +52,7 @@ def credentials_check(google: Google) -> tuple[Check, str | None]:
     try:
         google.refresh()
     except Invalid as invalid:
-        return failed(name, str(invalid), _LOGIN, "on a machine in Google Cloud: attach a service account to it"), None
+        return failed(name, str(invalid), LOGIN, "on a machine in Google Cloud: attach a service account to it"), None
     except Unanswered as unanswered:
         return skipped(name, str(unanswered), "look at this machine's network, and try again"), None
     kind = next((words for part, words in _KINDS if part in type(google.credentials).__module__), "of a kind unknown here")

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from caudal.environment import Environment
 from caudal.google_cloud import GoogleCloud
-from caudal.runtime.doctor.checks import Check, skipped
+from caudal.runtime.doctor.checks import Check, failed, skipped
 from caudal.runtime.doctor.cloud import (
+    LOGIN,
     Asking,
     answered,
     api_checks,
@@ -46,13 +47,11 @@ def _google(env: Environment, cloud: GoogleCloud, endpoints: Endpoints) -> Itera
     from google.auth.exceptions import GoogleAuthError
 
     from caudal.google_cloud import credentials
-    from caudal.runtime.doctor.checks import failed
 
     try:
         own = Google(credentials(), endpoints)
     except GoogleAuthError as missing:
-        login = "gcloud auth application-default login"
-        yield failed("credentials", f"there are none: {missing}", login, "or attach a service account to the machine or pod")
+        yield failed("credentials", f"there are none: {missing}", LOGIN, "or attach a service account to the machine or pod")
         return
     check, member = credentials_check(own)
     yield check

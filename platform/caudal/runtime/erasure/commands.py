@@ -101,9 +101,9 @@ def show(
     env = Environment.current(company)
     if plan_id is None:
         for each in ids(env):
-            journal = read_journal(env, each)
+            plan, journal = read(env, each), read_journal(env, each)
             state = "planned" if journal is None else "done" if journal.is_done else "begun, not finished"
-            typer.echo(f"{each}: {state}, {read(env, each).rows:,} rows {read(env, each).reason}".rstrip())
+            typer.echo(f"{each}: {state}, {plan.rows:,} rows {plan.reason}".rstrip())
         return
     try:
         plan = read(env, plan_id)

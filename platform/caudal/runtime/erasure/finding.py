@@ -12,6 +12,7 @@ from caudal.runtime.erasure import copies
 from caudal.runtime.erasure.lake_files import REWRITTEN
 from caudal.runtime.erasure.plan import Place, Plan
 from caudal.warehouse import versions
+from caudal.warehouse.connection import quoted
 from caudal.warehouse.delta import lake_file
 from caudal.warehouse.published import connect
 from caudal.warehouse.raw_tables import raw, raw_tables, rejects
@@ -92,8 +93,7 @@ def _published(env: Environment, where: Where, listed: Suppressed) -> Iterator[P
         return
     with connect(env) as connection:
         for relation, columns in sorted(where.published.items()):
-            schema, name = relation.split(".", 1)
-            query = f"SELECT count(*) FROM {identifier(schema)}.{identifier(name)} WHERE {in_published(columns, where, listed)}"
+            query = f"SELECT count(*) FROM {quoted(relation)} WHERE {in_published(columns, where, listed)}"
             (rows,) = connection.execute(query).fetchone() or (0,)
             if rows:
                 yield Place(

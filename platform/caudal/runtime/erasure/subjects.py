@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from caudal.contracts.masking import Names
+from caudal.runtime.asset_metadata import relation_of
 from caudal.warehouse import versions
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ META = "subject_key"
 
 #: Published as they are loaded: who is gone there is gone here with the next version.
 _COPIES_OF_RAW = ("raw", "quarantine")
-
-_RELATION = ("dagster/table_name", "dagster/relation_identifier")
 
 
 class UnknownSubject(LookupError):
@@ -119,7 +118,7 @@ def declared_columns(env: Environment, key: str, datasets: Sequence[Dataset]) ->
         specs = load_definitions(env.company).resolve_all_asset_specs()
     found: dict[str, set[str]] = {}
     for spec in specs:
-        relation = next((str(getattr(v, "value", v)) for tag in _RELATION if (v := spec.metadata.get(tag)) is not None), None)
+        relation = relation_of(spec.metadata)
         if relation and (columns := by_asset.get("/".join(spec.key.path))):
             found.setdefault(relation, set()).update(columns)
     for manifest in manifests(env):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from caudal.lake.ledger import Ledger
+from caudal.runtime.instance import open_instance
 
 if TYPE_CHECKING:
     from caudal.environment import Environment
@@ -21,10 +22,10 @@ def tell(env: Environment, plan: Plan, journal: Journal | None, datasets: Sequen
 
     None if there is no instance yet, as before the first `caudal up`.
     """
-    if not (env.dagster_home / "dagster.yaml").is_file():
-        return []
-    ledger = Ledger(env.state / "ledger.db")
-    with dg.DagsterInstance.from_config(str(env.dagster_home)) as instance:
+    with open_instance(env) as instance:
+        if instance is None:
+            return []
+        ledger = Ledger(env.state / "ledger.db")
         for dataset in datasets:
             concerned = set(journal.concerned.get(dataset.id, ())) if journal else set()
             partitions = {f.partition for f in ledger.files(dataset.id) if f.path in concerned}

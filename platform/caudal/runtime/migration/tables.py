@@ -20,6 +20,7 @@ from caudal.warehouse.bigquery.raw_tables import physical
 from caudal.warehouse.bigquery.reading import TableReader
 from caudal.warehouse.bigquery.service import BigQuery
 from caudal.warehouse.candidate import open_candidate
+from caudal.warehouse.connection import quoted
 from caudal.warehouse.engine import connect_memory
 from caudal.warehouse.parts import reject_schema
 from caudal.warehouse.published import connect
@@ -136,7 +137,7 @@ def rows_here(source: Environment, relation: str) -> int:
 def rows_published(source: Environment, relation: str) -> int:
     """How many rows a published table of this machine has."""
     with connect(source) as connection:
-        row = connection.execute(f"SELECT count(*) FROM {'.'.join(map(identifier, relation.split('.', 1)))}").fetchone()
+        row = connection.execute(f"SELECT count(*) FROM {quoted(relation)}").fetchone()
     assert row is not None
     return row[0]
 
@@ -236,9 +237,7 @@ def _storable(source: Environment, relation: str) -> pa.Table:
     from caudal.warehouse.bigquery.arrow_fields import storable
 
     with connect(source) as connection:
-        return storable(
-            connection.execute(f"SELECT * FROM {'.'.join(map(identifier, relation.split('.', 1)))}").to_arrow_table()
-        )
+        return storable(connection.execute(f"SELECT * FROM {quoted(relation)}").to_arrow_table())
 
 
 def _table(env: Environment, relation: str) -> Path:

@@ -14,7 +14,7 @@ Fate = Literal["added", "removed", "changed"]
 #: `code` and `SQL` have the asset made anew by itself; the others do not.
 ReasonKind = Literal["SQL", "macro", "code", "contract", "config", "dependency", "check", "owner", "description"]
 
-_BREAKING_SETTINGS = {"partitions": (READERS,), "relation": (READERS,)}
+_BREAKING_SETTINGS = ("partitions", "relation")
 _DELIVERY_SETTINGS = ("path", "format", "partition_by")
 
 
@@ -197,9 +197,9 @@ def _reasons(was: Asset, now: Asset, columns: tuple[ColumnChange, ...]) -> Itera
     if columns or was.columns != now.columns:
         named = sorted({change.column for change in columns})
         yield Reason("contract", f"columns: {', '.join(named)}" if named else "columns are declared, or no longer are")
-    for name, verb in _differing(was.settings, now.settings):
+    for name, _ in _differing(was.settings, now.settings):
         told = f"{name}: {was.settings.get(name, 'none')} → {now.settings.get(name, 'none')}"
-        yield Reason("config", told, _setting_breaks(name, verb, was, now))
+        yield Reason("config", told, _setting_breaks(name, now))
     if was.relation != now.relation:
         yield Reason("config", f"relation: {was.relation or 'none'} → {now.relation or 'none'}", (READERS,))
     for key in sorted({*was.deps} ^ {*now.deps}):
@@ -216,14 +216,12 @@ def _reasons(was: Asset, now: Asset, columns: tuple[ColumnChange, ...]) -> Itera
         yield Reason("description", "description")
 
 
-def _setting_breaks(name: str, verb: str, was: Asset, now: Asset) -> tuple[str, ...]:
+def _setting_breaks(name: str, now: Asset) -> tuple[str, ...]:
     if name == "drift policy":
         return (DELIVERERS,) if now.settings.get(name) == "freeze" else ()
     if now.is_delivered and name in _DELIVERY_SETTINGS:
         return (DELIVERERS,)
-    if name == "partitions" and (verb != "changed" or was.is_virtual):
-        return (READERS,)
-    return _BREAKING_SETTINGS.get(name, ())
+    return (READERS,) if name in _BREAKING_SETTINGS else ()
 
 
 def _differing(was: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -281,8 +279,7 @@ def _owners(snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
 def _affected(change: AssetChange, below: Iterable[str], owners: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     if not change.breaks:
         return ()
-    keys = (change.key, *(below if READERS in change.breaks or DELIVERERS in change.breaks else ()))
-    return tuple(dict.fromkeys(owner for key in keys for owner in owners.get(key, ())))
+    return tuple(dict.fromkeys(owner for key in (change.key, *below) for owner in owners.get(key, ())))
 
 
 def _timetable(was: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:

@@ -17,6 +17,7 @@ import dagster as dg
 from caudal.environment import Environment
 from caudal.lake.component import declared_datasets, lake_key
 from caudal.lake.dataset import Dataset
+from caudal.runtime.asset_metadata import relation_of
 from caudal.runtime.location import component_tree, load_definitions
 from caudal.runtime.plan import declared
 from caudal.runtime.plan.snapshot import Asset, DeclaredColumn, Snapshot
@@ -24,7 +25,6 @@ from caudal.transform.component import DbtProject
 from caudal.transform.lineage import Key, Lineage, Resource
 from caudal.warehouse.component import raw_key
 
-_RELATIONS = ("dagster/table_name", "dagster/relation_identifier")
 #: Kinds of components whose settings are told piece by piece, and not as one.
 _TOLD_APART = ("Datasets", "DbtProject")
 
@@ -71,7 +71,6 @@ def _asset(spec: dg.AssetSpec, definitions: dg.Definitions, graph: Any, root: Pa
     schema = spec.metadata.get("dagster/column_schema")
     table = getattr(schema, "schema", schema)
     columns = tuple(_column(column) for column in table.columns) if isinstance(table, dg.TableSchema) else ()
-    relation = next((spec.metadata[name] for name in _RELATIONS if name in spec.metadata), "")
     settings = {"group": spec.group_name or "", "tags": ", ".join(sorted(t for t in spec.tags if not t.startswith("dagster/")))}
     if spec.partitions_def is not None:
         settings["partitions"] = _partitions(spec.partitions_def)
@@ -89,7 +88,7 @@ def _asset(spec: dg.AssetSpec, definitions: dg.Definitions, graph: Any, root: Pa
         checks={each.name: _check(graph.get_check_spec(each)) for each in graph.get(spec.key).check_keys},
         owners=tuple(sorted(spec.owners)),
         description=spec.description or "",
-        relation=f"{getattr(relation, 'text', relation)}",
+        relation=relation_of(spec.metadata),
         is_virtual=spec.is_virtual,
         is_automated=spec.automation_condition is not None,
     )
