@@ -1,5 +1,6 @@
 """Who sees what in BigQuery, and a person's rows erased there, against the test server."""
 
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from caudal.contracts.access import Access, RowPolicy
 from caudal.runtime.erasure import finding
 from caudal.runtime.erasure.applying import apply
 from caudal.runtime.erasure.subjects import where
+from caudal.store import open_store
+from caudal.store.gcs import GoogleStore
 from caudal.warehouse.bigquery import erasing
 from caudal.warehouse.bigquery.access import ALL_ROWS, guard, policy_statements, tagged
 from caudal.warehouse.bigquery.service import BigQuery
@@ -139,3 +142,49 @@ def test_a_person_is_erased_from_raw_rejects_and_published_tables(env, declare, 
     assert [version.name for version in kept(env)] == [journal.version]
     jobs = [str(job.to_api_repr()) for job in bigquery.client().list_jobs() if job.job_type == "query"]
     assert not [job for job in jobs if MARKER in job and "SHA256" in job]
+
+
+def test_a_person_is_taken_out_of_the_files_in_the_bucket_and_a_file_that_lands_meanwhile_is_not_lost(
+    env, declare, gcs, monkeypatch
+):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs.url)
+    env = replace(env, cloud=replace(env.cloud, bucket=gcs.bucket()))
+    dataset = declare(CONTRACT, path="*")
+    lake = open_store(env.lake_url)
+
+    def land(name, text):
+        gcs.put(f"{env.lake_url}/stall/sales/{name}", gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+
+    land("a.csv", f"{HEADER}{MARKER},apple,1\nben,pear,2\n{MARKER},fig,many\n")
+    land("b.csv.gz", f"{HEADER}{MARKER},plum,3\ncleo,kiwi,4\n")
+    land("c.csv", f"{HEADER}dora,nut,5\n")
+    load_pending(env, dataset, "run")
+    with open_candidate(env, [dataset]) as candidate:
+        candidate.write({"marts.buyers": pa.table({"customer": [MARKER, "ben"]})})
+        candidate.publish(["marts.buyers"])
+    untouched = lake.find("stall/sales/c.csv")
+    places = where(env, "customer", [dataset], {})
+    plan = finding.find(env, places, MARKER, reason="T-1", asked_by="ann", rewrite_lake=True)
+
+    exchanged = GoogleStore.exchange
+
+    def late(store, path, version, source):
+        if path.endswith("a.csv") and not landed:
+            landed.append(path)
+            land("a.csv", f"{HEADER}{MARKER},apple,1\nben,pear,2\nemma,fig,6\n")
+        return exchanged(store, path, version, source)
+
+    landed = []
+    monkeypatch.setattr(GoogleStore, "exchange", late)
+    journal = apply(env, plan, places, "bob", lambda datasets: [])
+    assert (journal.left, landed) == ([], ["stall/sales/a.csv"])
+    held = {found.path: lake.fetch(found, env.data / "held").read_bytes() for found in lake.list("")}
+    assert held["stall/sales/a.csv"].decode() == f"{HEADER}ben,pear,2\nemma,fig,6\n"
+    assert gzip.decompress(held["stall/sales/b.csv.gz"]).decode() == f"{HEADER}cleo,kiwi,4\n"
+    assert lake.find("stall/sales/c.csv") == untouched
+    load_pending(env, dataset, "run")
+    assert {row[0] for row in rows_of(env, "loading.stall__sales")} == {"ben", "cleo", "dora", "emma"}
+    objects = open_store(f"gs://{env.cloud.bucket}")
+    contents = [objects.fetch(found, env.data / "all").read_bytes() for found in objects.list("")]
+    assert len(contents) >= 3
+    assert not [each for each in contents if MARKER.encode() in each]

@@ -5,6 +5,7 @@ import json
 import types
 import urllib.request
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -55,6 +56,21 @@ def test_a_creator_whose_answer_was_lost_still_learns_that_it_was_the_one(shaky,
     assert network.done[-2:] == ["lost", "lost"]
 
 
+def test_of_eight_who_exchange_one_version_exactly_one_succeeds(store, given, read):
+    store.create("a.csv", given(b"before"))
+    version, sources = store.find("a.csv").version, [given(f"of {number}".encode()) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda source: store.exchange("a.csv", version, source), sources))
+    assert won.count(True) == 1
+    assert read("a.csv") == sources[won.index(True)].read_bytes()
+
+
+def test_who_exchanged_and_whose_answer_was_lost_still_learns_of_it(shaky, network, given):
+    shaky.create("a.csv", given(b"before"))
+    network.next("lost", "POST /upload")
+    assert shaky.exchange("a.csv", shaky.find("a.csv").version, given(b"mine")) is True
+
+
 def test_a_server_that_is_busy_and_answers_that_break_off_are_asked_again(shaky, network, given, tmp_path):
     content = bytes(range(256)) * 100_000  # in pieces
     network.next("busy", "POST /upload", times=2)
@@ -88,7 +104,7 @@ def test_an_object_that_is_stored_compressed_is_read_as_it_is_stored(store, port
     body += b"\r\n--b\r\nContent-Type: text/csv\r\n\r\n" + packed + b"\r\n--b--\r\n"
     headers = {"Content-Type": f"multipart/related; boundary={boundary}"}
     url = f"http://127.0.0.1:{port}/upload/storage/v1/b/lakes/o?uploadType=multipart"
-    urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10).close()
+    urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=60).close()
     found = store.find("a.csv")
     assert found.size_bytes == len(packed)
     assert store.fetch(found, tmp_path / "held").read_bytes() == packed

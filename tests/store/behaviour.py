@@ -99,6 +99,19 @@ def test_of_eight_creators_at_once_exactly_one_succeeds(store, given, read):
         assert read(f"raced/{turn}") == sources[won.index(True)].read_bytes()
 
 
+def test_a_version_is_exchanged_only_while_it_is_the_live_one(store, given, read):
+    store.create("a.csv", given(b"first"))
+    first = store.find("a.csv").version
+    assert store.exchange("a.csv", first, given(b"second, and longer")) is True
+    second = store.find("a.csv")
+    assert store.exchange("a.csv", first, given(b"third")) is False
+    assert store.find("a.csv") == second
+    assert read("a.csv") == b"second, and longer"
+    store.delete("a.csv")
+    assert store.exchange("a.csv", second.version, given(b"fourth")) is False
+    assert list(store.list("")) == []
+
+
 def test_a_reader_of_an_object_that_is_replaced_sees_an_old_or_a_new_one_whole(store, given, tmp_path):
     store.replace("a.bin", given(b"\0" * 300_000))
     ended, seen, wrong = threading.Event(), set(), []

@@ -41,6 +41,8 @@ _RESOURCE = "generation,size,metadata,md5Hash"
 #: Metadata of a created object that tells its creator, whose answer was lost, that it was the one.
 _WRITER = "caudal-write"
 
+_REPLACING = "storage.objects.create and storage.objects.delete"
+
 
 class GoogleStore(RemoteStore):
     """`gs://bucket/prefix`, with Google's application default credentials, or the server that `STORAGE_EMULATOR_HOST` names."""
@@ -99,18 +101,15 @@ class GoogleStore(RemoteStore):
         return LakeObject(path, found["generation"], int(found.get("size", 0))), told
 
     def create(self, path: str, source: Path) -> bool:
-        writer, path = uuid.uuid4().hex, checked(path)
-        try:
-            with self._explained(f"create {path}", "storage.objects.create"):
-                self._upload(path, source, writer, ifGenerationMatch="0")
-        except FileExistsError:
-            # Ours, if the answer to the first of several attempts was lost.
-            found = self._resource(path)
-            return found is not None and found.get("metadata", {}).get(_WRITER) == writer
-        return True
+        with self._explained(f"create {checked(path)}", "storage.objects.create"):
+            return self._put(path, "0", source)
+
+    def exchange(self, path: str, version: str, source: Path) -> bool:
+        with self._explained(f"replace {checked(path)}", _REPLACING):
+            return self._put(path, version, source)
 
     def replace(self, path: str, source: Path) -> None:
-        with self._explained(f"replace {checked(path)}", "storage.objects.create and storage.objects.delete"):
+        with self._explained(f"replace {checked(path)}", _REPLACING):
             self._upload(path, source, uuid.uuid4().hex)
 
     def delete(self, path: str) -> None:
@@ -162,6 +161,17 @@ class GoogleStore(RemoteStore):
             raise
         if size != found.size_bytes or base64.b64decode(told.get("md5", "")) not in {b"", digest.digest()}:
             raise Transient(f"{size:,} bytes arrived that are not those of the object ({found.size_bytes:,} bytes)")
+        return True
+
+    def _put(self, path: str, generation: str, source: Path) -> bool:
+        """Make the object if it is of that generation now; "0": if there is none."""
+        writer = uuid.uuid4().hex
+        try:
+            self._upload(path, source, writer, ifGenerationMatch=generation)
+        except FileExistsError:
+            # Ours, if the answer to the first of several attempts was lost.
+            found = self._resource(path)
+            return found is not None and found.get("metadata", {}).get(_WRITER) == writer
         return True
 
     def _upload(self, path: str, source: Path, writer: str, **conditions: str) -> None:

@@ -78,6 +78,15 @@ class LocalStore:
         with write_atomically(self.folder / checked(path)) as temporary:
             shutil.copyfile(source, temporary)
 
+    def exchange(self, path: str, version: str, source: Path) -> bool:
+        target = self.folder / checked(path)
+        with _beside(target) as temporary:
+            shutil.copyfile(source, temporary)
+            is_live = self.unchanged(path, version)
+            if is_live:
+                _put(temporary, target)
+        return is_live
+
     def delete(self, path: str) -> None:
         (self.folder / checked(path)).unlink(missing_ok=True)
 
@@ -129,16 +138,17 @@ def list_objects(lake: Path, prefix: str) -> Iterator[LakeObject]:
         except (FileNotFoundError, NotADirectoryError):
             continue
         for entry in entries:
-            if is_unfinished(entry.name):
+            name = entry.name
+            if is_unfinished(name):
                 continue
             try:
                 if entry.is_dir():
-                    pending.append(f"{folder}{entry.name}/")
+                    pending.append(f"{folder}{name}/")
                     continue
                 status = entry.stat()
             except FileNotFoundError:
                 continue
-            yield LakeObject(folder + entry.name, version_of(status), status.st_size)
+            yield LakeObject(folder + name, version_of(status), status.st_size)
 
 
 def version_of(status: os.stat_result) -> str:

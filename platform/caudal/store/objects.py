@@ -6,9 +6,8 @@ import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 #: What somebody's unfinished work ends in; the last is Hadoop's.
 UNFINISHED_SUFFIXES = (".tmp", ".part", ".crdownload", "._COPYING_")
@@ -25,9 +24,8 @@ class StoreUnreachable(StoreError):
     """The store did not answer, several times over. Nothing is known of what was asked for; the next attempt may pass."""
 
 
-@dataclass(frozen=True)
-class LakeObject:
-    """One listed object.
+class LakeObject(NamedTuple):
+    """One listed object. There may be a hundred thousand of them in a listing.
 
     Attributes:
         path: relative to the lake, with forward slashes.
@@ -90,6 +88,13 @@ class Store(Protocol):
 
     def replace(self, path: str, source: Path) -> None:
         """Make the content of `source` the object at `path`. A reader sees the old object or the new one."""
+        ...
+
+    def exchange(self, path: str, version: str, source: Path) -> bool:
+        """Replace the object if `version` is its live one: else False, and nothing is changed.
+
+        Google Cloud Storage decides that itself; other stores are asked just before, and who writes in between is lost.
+        """
         ...
 
     def delete(self, path: str) -> None:

@@ -62,6 +62,11 @@ class OverlayStore:
     def replace(self, path: str, source: Path) -> None:
         self._own.replace(path, source)
 
+    def exchange(self, path: str, version: str, source: Path) -> bool:
+        if self._own.find(path):
+            return self._own.exchange(path, version, source)
+        return self.unchanged(path, version) and self._own.create(path, source)
+
     def delete(self, path: str) -> None:
         """Remove what landed here.
 

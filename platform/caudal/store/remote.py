@@ -52,6 +52,12 @@ class RemoteStore:
         live = self.find(path)
         return live is not None and live.version == version
 
+    def exchange(self, path: str, version: str, source: Path) -> bool:
+        if not self.unchanged(path, version):
+            return False
+        self.replace(path, source)
+        return True
+
     def fetch(self, found: Found, into: Path) -> Path | None:
         into.mkdir(parents=True, exist_ok=True)
         target = into / local_name(found)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from caudal.lake.readers.rows import MEMBER
 from caudal.lake.records import Repair
-from caudal.warehouse.parts import FileCounts, LakeFile, Normalized, Quarantined, normalize_many
+from caudal.warehouse.parts import LakeFile, Normalized, Quarantined, normalize_many
 from caudal.warehouse.sql import text
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def trial(
 
 
 def _of_rejected_rows(connection: duckdb.DuckDBPyConnection, result: Normalized, repairs: Sequence[Repair]) -> list[Repair]:
-    versions = {_name(f): f.version for f in result.files if f.rows_rejected}
+    versions = {f.name: f.version for f in result.files if f.rows_rejected}
     mine = [r for r in repairs if versions.get(r.name) == r.version]
     if not mine:
         return []
@@ -90,11 +90,11 @@ def _repaired(
     others = "".join(f" UNION ALL SELECT * FROM read_parquet({text(str(path))})" for path in again)
     kept = f"SELECT * FROM read_parquet({text(str(result.rejects))}) WHERE (_file, _row) NOT IN ({concerned})"
     connection.execute(f"COPY ({kept}{others}) TO {text(str(rest))} (FORMAT parquet)")
-    loaded = {_name(f): f.rows_loaded for o in outcomes for f in o.files}
+    loaded = {f.name: f.rows_loaded for o in outcomes for f in o.files}
     files = tuple(
         replace(f, rows_loaded=f.rows_loaded + n, rows_rejected=f.rows_rejected - n)
         for f in result.files
-        for n in [loaded.get(_name(f), 0)]
+        for n in [loaded.get(f.name, 0)]
     )
     any_left = any(f.rows_rejected for f in files)
     extra = [replace(o, files=(), rejects=None) for o in outcomes if o.part is not None]
@@ -130,10 +130,6 @@ def _placed(connection: duckdb.DuckDBPyConnection, written: Path | None, places:
     connection.execute(f"COPY ({select}) TO {text(str(placed))} (FORMAT parquet)")
     written.unlink()
     return placed
-
-
-def _name(counts: FileCounts) -> str:
-    return counts.path if counts.member is None else f"{counts.path}{MEMBER}{counts.member}"
 
 
 def complete_record(columns: Iterable[str], record: dict[str, str | None]) -> str:

@@ -12,21 +12,19 @@ import json
 import re
 import secrets
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from caudal.lake.readers.rows import MEMBER
 from caudal.store import exclusive_lock, write_atomically
+from caudal.warehouse.parquet_rows import without_rows
 from caudal.warehouse.parts import FileCounts, Normalized, Quarantined
 from caudal.warehouse.sql import identifier, text
 
 if TYPE_CHECKING:
     import duckdb
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
     from caudal.contracts import Column
     from caudal.environment import Environment
@@ -158,8 +156,7 @@ def without_suppressed(
 
 
 def _counted(file: FileCounts, loaded: Mapping[str, int], rejected: Mapping[str, int]) -> FileCounts:
-    name = file.path if file.member is None else f"{file.path}{MEMBER}{file.member}"
-    gone, refused = loaded.get(name, 0), rejected.get(name, 0)
+    gone, refused = loaded.get(file.name, 0), rejected.get(file.name, 0)
     return replace(
         file,
         rows_loaded=file.rows_loaded - gone,
@@ -179,7 +176,7 @@ def _dropped(
     if not counts:
         return part, {}
     gone = connection.execute(f"SELECT file_row_number {rows}").fetchnumpy()["file_row_number"]
-    return without_rows(part, set(gone.tolist()), work), counts
+    return _without(part, gone.tolist(), work), counts
 
 
 def _dropped_rejects(
@@ -194,41 +191,18 @@ def _dropped_rejects(
     if not counts:
         return rejects, {}
     gone = connection.execute(f"SELECT file_row_number {rows}").fetchnumpy()["file_row_number"]
-    return without_rows(rejects, set(gone.tolist()), work), counts
+    return _without(rejects, gone.tolist(), work), counts
 
 
-def without_rows(file: Path, gone: set[int], into: Path) -> Path | None:
-    """The Parquet file without the rows of these numbers, from 0, as a file in `into`; the old one is removed.
-
-    None if no row is left. What kind of file it is stays: schema, order, size of row groups, compression.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def _without(file: Path, gone: Collection[int], into: Path) -> Path | None:
+    """The Parquet file without the rows of these numbers, as a file in `into`, None if none is left; the old one is removed."""
     written = into / f"{uuid.uuid4().hex}.parquet"
-    with pq.ParquetFile(file) as opened:
-        kept = opened.metadata.num_rows - len(gone)
-        compression = opened.metadata.row_group(0).column(0).compression if opened.metadata.num_row_groups else "SNAPPY"
-        if kept:
-            with pq.ParquetWriter(written, opened.schema_arrow, compression=_codec(compression)) as writer:
-                for start, group in _groups(opened):
-                    stays = [start + place not in gone for place in range(group.num_rows)]
-                    if any(stays):
-                        writer.write_table(group.filter(pa.array(stays)))
+    left = without_rows(file, gone, written)
     file.unlink()
-    return written if kept else None
-
-
-def _groups(opened: pq.ParquetFile) -> Iterator[tuple[int, pa.Table]]:
-    start = 0
-    for number in range(opened.num_row_groups):
-        group = opened.read_row_group(number)
-        yield start, group
-        start += group.num_rows
-
-
-def _codec(name: str) -> str:
-    return {"UNCOMPRESSED": "NONE", "LZ4_RAW": "LZ4"}.get(name, name)
+    if left:
+        return written
+    written.unlink()
+    return None
 
 
 def _salted(env: Environment) -> str:

@@ -2,9 +2,10 @@
 
 import pytest
 
-from caudal.runtime.erasure import applying
+from caudal.runtime.erasure import applying, report
 from caudal.runtime.erasure.applying import Refused
 from caudal.runtime.erasure.plan import NoSuchErasure, read, save
+from caudal.runtime.erasure.rewriting import CannotRewrite
 from caudal.runtime.erasure.subjects import UnknownSubject, where
 from caudal.warehouse import versions
 from tests.runtime.erasure.conftest import CONTRACT, HEADER, MARKER, holding
@@ -56,7 +57,7 @@ def test_after_it_no_file_holds_the_value(everywhere):
     journal = everywhere.apply(everywhere.plan(rewrite_lake=True))
     assert holding(env.data) == []
     assert journal.left == []
-    assert journal.lake == {"stall/sales/a.csv": 2, "stall/sales/b.csv": 2}
+    assert set(journal.lake) == {"stall/sales/a.csv", "stall/sales/b.csv"}
     assert (env.lake / "stall/sales/b.csv").read_text() == f"{HEADER}ben,plum,3\ncleo,kiwi,none\n"
     assert everywhere.rows() == [("ben", "pear", 2), ("ben", "plum", 3)]
     assert everywhere.read("SELECT customer FROM marts.names ORDER BY ALL") == [("ben",), ("ben",)]
@@ -170,3 +171,68 @@ def test_a_key_that_identifies_nobody_is_refused(declare, old, new, told):
 def test_declaring_a_key_asks_for_no_file_again(declare):
     without = CONTRACT.replace("        customProperties: [{property: subjectKey, value: customer}]\n", "")
     assert declare(CONTRACT).fingerprint == declare(without).fingerprint
+
+
+def test_lake_files_of_which_no_row_is_in_a_table_are_looked_into(shop, declare, drop):
+    drop("stall/sales/before.csv", f"{HEADER}{MARKER},apple,1\n")
+    shop.load()
+    shop.apply(shop.plan())
+    drop("stall/sales/waits.csv", f"{HEADER}ben,pear,2\n{MARKER},apple,1\n")
+    drop("stall/sales/broken.csv", f"customer,other\n{MARKER},apple\n")
+    drop("stall/sales/broken_too.csv", "customer,other\nben,apple\n")
+    (shop.env.lake / "stall/sales/opaque.csv").write_bytes(b"PK\x03\x04nothing")
+    shop.load()
+    drop("stall/sales/waits.csv", f"{HEADER}{MARKER},apple,1\n")
+    plan = shop.plan(rewrite_lake=True)
+    found = {p.name.rpartition("/")[2]: p for p in plan.places if p.kind in ("lake file", "unread file")}
+    assert {name: (p.kind, p.rows, p.is_left) for name, p in found.items()} == {
+        "before.csv": ("lake file", 1, False),
+        "waits.csv": ("lake file", 1, False),
+        "broken.csv": ("unread file", None, True),
+        "opaque.csv": ("unread file", None, True),
+    }
+    assert "the value stands in it" in found["broken.csv"].action
+    assert "NOT LOOKED INTO" in found["opaque.csv"].action
+    told = report.told(shop.env, plan, None)
+    assert "**NOT ERASED: the person will not be taken out of 2 lake files**" in told
+    assert told.index("opaque.csv") < told.index("| where |")
+    journal = shop.apply(plan)
+    assert (shop.env.lake / "stall/sales/before.csv").read_text() == HEADER
+    assert "**NOT ERASED: the person is not taken out of 2 lake files**" in report.told(shop.env, plan, journal)
+    assert holding(shop.env.lake) == ["stall/sales/broken.csv"]
+
+
+def test_a_file_that_cannot_be_written_anew_is_never_told_as_erased(everywhere, monkeypatch):
+    def refuse(*_):
+        raise CannotRewrite("it is not to be")
+
+    monkeypatch.setattr("caudal.runtime.erasure.rewriting.lines.without_lines", refuse)
+    plan = everywhere.plan(rewrite_lake=True)
+    assert [p.is_left for p in plan.places if p.kind == "lake file"] == [True, True]
+    journal = everywhere.apply(plan)
+    told = report.told(everywhere.env, plan, journal)
+    assert journal.stays == ["stall/sales/a.csv", "stall/sales/b.csv"]
+    assert "a.csv: LEFT AS IT IS, with 2 rows of the person (at 2, 4): it is not to be. Take them out yourself" in told
+    assert "No lake file" not in told
+
+
+def test_a_plan_says_which_columns_are_not_looked_into(shop):
+    (told,) = [each for each in shop.plan().remains if each.startswith("stall/sales")]
+    assert "elsewhere than in `customer` are not looked for and stay: text (item)" in told
+
+
+def test_profiles_that_show_the_person_are_removed(everywhere):
+    shown = everywhere.env.reports / "profiles" / "sales" / "buyers.html"
+    record = everywhere.env.state / "profiles" / "marts" / "buyers.json"
+    other = shown.with_name("others.html")
+    for path, content in (
+        (shown, f"<td>{MARKER} (3)</td>"),
+        (record, f'{{"top": ["{MARKER}"]}}'),
+        (other, f"<p>{MARKER}s</p>"),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    plan = everywhere.plan()
+    assert [p.name for p in plan.places if p.kind == "profiles"] == ["2 reports and records"]
+    everywhere.apply(plan)
+    assert [path.exists() for path in (shown, record, other)] == [False, False, True]

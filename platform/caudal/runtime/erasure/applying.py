@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 from caudal.lake.ledger import Ledger
 from caudal.runtime.erasure import copies
 from caudal.runtime.erasure.finding import changes, in_published, places
-from caudal.runtime.erasure.lake_files import CannotRewrite, rewrite
+from caudal.runtime.erasure.lake_files import LakeFiles, work_folder
 from caudal.runtime.erasure.plan import Place, Plan, folder
+from caudal.runtime.erasure.rewriting import CannotRewrite
 from caudal.store import exclusive_lock, write_atomically
 from caudal.warehouse import versions
 from caudal.warehouse.candidate import open_candidate
@@ -52,7 +53,8 @@ class Journal:
 
     Attributes:
         concerned: by dataset, the lake files whose rows are counted anew.
-        lake: rows taken out of each lake file, or why it stays as it is.
+        lake: what became of each lake file that was to be written anew, for people.
+        stays: those of them that hold the person's rows still.
         version: that was published without the person, "" if nothing needed to be.
         told: the assets of which Dagster was told.
         left: what was found of the person after all of it.
@@ -63,7 +65,8 @@ class Journal:
     begun_at: str
     steps: dict[str, str] = field(default_factory=dict)
     concerned: dict[str, list[str]] = field(default_factory=dict)
-    lake: dict[str, int | str] = field(default_factory=dict)
+    lake: dict[str, str] = field(default_factory=dict)
+    stays: list[str] = field(default_factory=list)
     version: str = ""
     told: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
@@ -187,17 +190,16 @@ class _Work:
         ledger.recount(dataset.id, counts)
 
     def _rewrite_lake(self) -> None:
-        for dataset in self.where.datasets:
-            paths = {place.name for place in self.plan.places if place.kind == "lake file"}
-            paths |= set(self.journal.concerned.get(dataset.id, ()))
-            known = {f.path for f in Ledger(self.env.state / "ledger.db").files(dataset.id) if f.state != "deleted"}
-            for path in sorted(paths & known):
-                try:
-                    rows = rewrite(self.env, dataset, self.where.columns(dataset), self.listed, path)
-                    self.journal.lake[path] = rows or self.journal.lake.get(path, 0)
-                except CannotRewrite as stays:
-                    self.journal.lake[path] = str(stays)
-                self._save()
+        planned = {place.name: place for place in self.plan.places if place.kind == "lake file"}
+        with work_folder(self.env) as work:
+            for dataset in self.where.datasets:
+                files = LakeFiles(self.env, dataset, self.where.columns(dataset), self.listed, work)
+                known = {f.path for f in Ledger(self.env.state / "ledger.db").files(dataset.id) if f.state != "deleted"}
+                for path in sorted(known & {*planned, *self.journal.concerned.get(dataset.id, ())}):
+                    told, is_left = _rewritten(files, path, planned.get(path))
+                    self.journal.lake[path] = told
+                    self.journal.stays = sorted(set(self.journal.stays) - {path} | ({path} if is_left else set()))
+                    self._save()
 
     def _publish(self) -> None:
         if versions.current(self.env) is None:
@@ -220,14 +222,10 @@ class _Work:
                 forget_history(self.env, dataset)
 
     def _look_again(self) -> None:
-        self.journal.left = [
-            f"{place.kind} {place.name}: {place.rows} rows"
-            for place in self._places()
-            if place.rows and place.kind != "lake file"
-        ]
+        self.journal.left = [f"{place.kind} {place.name}: {place.rows} rows" for place in self._places() if place.rows]
 
     def _places(self) -> list[Place]:
-        return list(places(self.env, self.where, self.listed, rewrite_lake=self.plan.rewrite_lake))
+        return list(places(self.env, self.where, self.listed))
 
     def _concerned(self) -> list[Dataset]:
         return [dataset for dataset in self.where.datasets if self.journal.concerned.get(dataset.id)]
@@ -235,6 +233,17 @@ class _Work:
     def _save(self) -> None:
         with write_atomically(_path(self.env, self.plan.id)) as temporary:
             temporary.write_text(json.dumps(asdict(self.journal), indent=1), encoding="utf-8")
+
+
+def _rewritten(files: LakeFiles, path: str, planned: Place | None) -> tuple[str, bool]:
+    """What became of the file, and whether the person may still be in it."""
+    try:
+        rewritten = files.rewrite(path)
+    except CannotRewrite as stays:
+        return str(stays), True
+    if rewritten.rows or planned is None:
+        return rewritten.told, bool(rewritten.unread)
+    return "written anew without the rows", planned.is_left  # By one that was killed right behind it.
 
 
 def _path(env: Environment, plan_id: str) -> Path:

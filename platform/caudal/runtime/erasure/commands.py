@@ -64,7 +64,7 @@ def apply(
     reviewed_by: Annotated[str, typer.Option("--reviewed-by", help="Who has read the plan: not who made it.")],
     company: Company = None,
 ) -> None:
-    """Do what a reviewed plan says. One that was killed goes on where it was. Exit code 1 if something is left."""
+    """Do what a reviewed plan says. One that was killed goes on where it was. Exit code 1 if some is left."""
     from caudal.runtime.erasure import applying
     from caudal.runtime.erasure.plan import NoSuchErasure, read
     from caudal.runtime.erasure.report import told, write
@@ -85,7 +85,7 @@ def apply(
     path = write(env, plan, journal)
     typer.echo(told(env, plan, journal))
     typer.echo(f"kept as {path}")
-    raise typer.Exit(1 if journal.left else 0)
+    raise typer.Exit(1 if journal.left or journal.stays else 0)
 
 
 @erasure.command()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -14,8 +16,8 @@ from caudal.runtime.erasure.plan import Place
 from caudal.serving.online import pointer_path, version_path
 from caudal.store import exclusive_lock, write_atomically
 from caudal.warehouse.engine import connect_memory
+from caudal.warehouse.parquet_rows import without_rows
 from caudal.warehouse.sql import identifier, text
-from caudal.warehouse.suppression import without_rows
 
 if TYPE_CHECKING:
     from caudal.environment import Environment
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from caudal.lake.records import Repair
     from caudal.runtime.erasure.subjects import Where
     from caudal.warehouse.suppression import Suppressed
+
+#: What stands between tags of HTML, or quotes of JSON; and in it, what stands between blanks.
+_TEXT = re.compile(r"""[>"]([^<>"]+)[<"]""")
+_WORD = re.compile(r"[^\s,;|'()]+")
 
 
 def places(env: Environment, where: Where, listed: Suppressed) -> Iterator[Place]:
@@ -36,6 +42,9 @@ def places(env: Environment, where: Where, listed: Suppressed) -> Iterator[Place
         yield Place(
             "duplicates", ", ".join(path.stem for path in samples), None, "counts and samples removed; counted anew", {}
         )
+    profiles = _profiles(env, where, listed)
+    if profiles:
+        yield Place("profiles", f"{len(profiles)} reports and records", None, "removed; made anew with their assets", {})
     notebooks = _notebooks(env)
     if notebooks:
         yield Place("notebooks", f"{len(notebooks)} executed notebooks", None, "removed; made anew with their assets", {})
@@ -48,16 +57,14 @@ def remove(env: Environment, where: Where, listed: Suppressed) -> None:
     for path, rows in failing(env, where, listed).items():
         work = path.parent / ".erasure"
         work.mkdir(exist_ok=True)
-        shutil.copyfile(path, work / path.name)
-        kept = without_rows(work / path.name, set(rows), work)
-        if kept is None:
-            path.unlink()
+        if without_rows(path, rows, work / path.name):
+            (work / path.name).replace(path)
         else:
-            kept.replace(path)
+            path.unlink()
         shutil.rmtree(work)
     for path in _samples(env, where):
         path.unlink(missing_ok=True)
-    for path in _notebooks(env):
+    for path in (*_notebooks(env), *_profiles(env, where, listed)):
         path.unlink(missing_ok=True)
     for dataset in where.datasets:
         shutil.rmtree(env.state / "parts" / dataset.table, ignore_errors=True)
@@ -153,6 +160,19 @@ def _without(file: Path, rows: list[tuple[str, str]], version: str) -> None:
 def _samples(env: Environment, where: Where) -> list[Path]:
     found = [env.state / "duplicates" / f"{dataset.table}.json" for dataset in where.datasets]
     return [path for path in found if path.is_file()]
+
+
+def _profiles(env: Environment, where: Where, listed: Suppressed) -> list[Path]:
+    """Reports and records of profiles that show a value of people of the list, as one of the most frequent, say."""
+    reports, records = (env.reports / "profiles").rglob("*.html"), (env.state / "profiles").rglob("*.json")
+    return sorted(path for path in (*reports, *records) if _shows(path.read_text(encoding="utf-8"), where, listed))
+
+
+def _shows(document: str, where: Where, listed: Suppressed) -> bool:
+    """Whether a text of the HTML or JSON, or a word of one, identifies people of the list."""
+    texts = {html.unescape(text) for text in _TEXT.findall(document)}
+    words = {word for text in texts for word in _WORD.findall(text)}
+    return any(listed.names(where.subject, each) for each in texts | words)
 
 
 def _notebooks(env: Environment) -> list[Path]:

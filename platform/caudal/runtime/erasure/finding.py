@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from caudal.lake.ledger import Ledger
 from caudal.runtime.erasure import copies
-from caudal.runtime.erasure.lake_files import REWRITTEN
+from caudal.runtime.erasure.finding_in_lake import lake_places
 from caudal.runtime.erasure.plan import Place, Plan
 from caudal.warehouse import versions
 from caudal.warehouse.connection import quoted
@@ -20,8 +20,8 @@ from caudal.warehouse.sql import identifier
 from caudal.warehouse.suppression import entry_of
 
 if TYPE_CHECKING:
+    from caudal.contracts import Column
     from caudal.environment import Environment
-    from caudal.lake.dataset import Dataset
     from caudal.runtime.erasure.subjects import Where
     from caudal.warehouse.suppression import Suppressed
 
@@ -31,8 +31,10 @@ _LOCAL_REMAINS = (
         "Dagster's history (events, logs): values of classified columns are masked there, but rejected values may stand in it "
         "until the history is removed"
     ),
-    "environments of branches: drop them with `caudal env drop`",
+    "environments of branches, with their copies of tables: drop them with `caudal env drop`",
     "trained models: they hold no rows; train them again if they are to forget the person's part",
+    "the ledger's reasons why files were not read, and logs: they may quote a line of a file",
+    "source systems, and files of the lake that belong to no dataset with the key: erase the person there as well",
 )
 _CLOUD_REMAINS = (
     "BigQuery's time travel: rows that were removed can be asked for another 7 days, and nothing hastens it",
@@ -46,6 +48,7 @@ def find(env: Environment, where: Where, value: str, *, reason: str, asked_by: s
     now = datetime.now(UTC)
     plan_id = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     listed = entry_of(env, where.subject, value, plan_id)
+    found = tuple(places(env, where, listed))
     return Plan(
         id=plan_id,
         company=env.company,
@@ -55,17 +58,36 @@ def find(env: Environment, where: Where, value: str, *, reason: str, asked_by: s
         asked_by=asked_by,
         made_at=now.isoformat(timespec="seconds"),
         rewrite_lake=rewrite_lake,
-        places=tuple(places(env, where, listed, rewrite_lake=rewrite_lake)),
-        remains=_LOCAL_REMAINS if env.cloud is None else (*_CLOUD_REMAINS, *_LOCAL_REMAINS),
+        places=(*found, *lake_places(env, where, listed, found, value, rewrite_lake=rewrite_lake)),
+        remains=(*_unread_columns(where), *(_CLOUD_REMAINS if env.cloud else ()), *_LOCAL_REMAINS),
     )
 
 
-def places(env: Environment, where: Where, listed: Suppressed, *, rewrite_lake: bool) -> Iterator[Place]:
-    """Each place that holds something of the people of the list."""
+def _unread_columns(where: Where) -> Iterator[str]:
+    """Declared columns that may name the person in other words or places than as a value of their own."""
+    for dataset in where.datasets:
+        others = [column for column in dataset.contract.columns if column.subject != where.subject]
+        nested = [column.name for column in others if column.logical_type in ("object", "array")]
+        text = [column.name for column in others if column.logical_type == "string"]
+        told = [
+            f"{kind} ({', '.join(names)})" for kind, names in (("inside objects and arrays", nested), ("text", text)) if names
+        ]
+        if told:
+            yield (
+                f"{dataset.id}: rows of others that name the person elsewhere than in {_names(where.columns(dataset))} are not "
+                f"looked for and stay: {'; '.join(told)}. Look there if people are named in it"
+            )
+
+
+def _names(columns: Sequence[Column]) -> str:
+    return ", ".join(f"`{column.name}`" for column in columns)
+
+
+def places(env: Environment, where: Where, listed: Suppressed) -> Iterator[Place]:
+    """Each place that holds something of the people of the list, but for the lake."""
     ledger, tables = Ledger(env.state / "ledger.db"), raw_tables(env)
     for dataset in where.datasets:
         files = {f.path: f for f in ledger.files(dataset.id)}
-        in_lake: dict[str, int] = {}
         for relation, kind in ((raw(dataset), "raw table"), (rejects(dataset), "rejects")):
             found = tables.rows_of(relation, where.columns(dataset), listed)
             told: dict[str, tuple[str, int]] = {}
@@ -73,16 +95,12 @@ def places(env: Environment, where: Where, listed: Suppressed, *, rewrite_lake: 
                 path = lake_file(name)
                 version = (files[path].live_version or "") if path in files else ""
                 told[path] = (version, told.get(path, ("", 0))[1] + len(rows))
-                in_lake[path] = in_lake.get(path, 0) + len(rows)
             if told:
                 count = sum(n for _, n in told.values())
                 yield Place(kind, relation, count, "rows removed, older versions removed", told)
         repaired = copies.repairs(ledger, dataset, listed)
         if repaired:
             yield Place("repaired rows", dataset.id, len(repaired), "removed from the ledger", {})
-        for path, rows in sorted(in_lake.items()):
-            if path in files and files[path].state != "deleted":
-                yield Place("lake file", path, rows, _of_lake_file(dataset, rewrite_lake), {})
     yield from _published(env, where, listed)
     yield from copies.places(env, where, listed)
 
@@ -114,14 +132,6 @@ def _as_text(column: str, kind: str) -> str:
     """A value as it is hashed: a number without decimals."""
     whole = kind.startswith(("DECIMAL", "DOUBLE", "FLOAT"))
     return f"CAST(CAST({column} AS BIGINT) AS VARCHAR)" if whole else f"CAST({column} AS VARCHAR)"
-
-
-def _of_lake_file(dataset: Dataset, rewrite_lake: bool) -> str:
-    if not rewrite_lake:
-        return "left as it is; its rows of the person are never loaded again"
-    if dataset.format in REWRITTEN:
-        return "written anew without the rows"
-    return f"left as it is: a file of the format {dataset.format} cannot be written anew as it was"
 
 
 def changes(plan: Plan, now: Sequence[Place], known: Mapping[str, str]) -> list[str]:

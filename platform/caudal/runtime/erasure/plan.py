@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from caudal.environment import Environment
 
 Kind = Literal[
-    "raw table", "rejects", "repaired rows", "lake file", "published table", "kept versions", "failing rows", "duplicates",
-    "notebooks", "online store", "elsewhere",
+    "raw table", "rejects", "repaired rows", "lake file", "unread file", "published table", "kept versions",
+    "failing rows", "duplicates", "profiles", "notebooks", "online store", "elsewhere",
 ]  # fmt: skip
 
 
@@ -32,6 +32,7 @@ class Place:
         name: of the table, or a path in the lake.
         rows: how many; None where that is not counted.
         action: what is done about it, for people.
+        is_left: the person's rows, or what may be them, stay there.
         files: of raw tables and rejects: how many of the rows each lake file has brought, by the version loaded then.
 
     """
@@ -41,6 +42,7 @@ class Place:
     rows: int | None
     action: str
     files: Mapping[str, tuple[str, int]]
+    is_left: bool = False
 
 
 @dataclass(frozen=True)

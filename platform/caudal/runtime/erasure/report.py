@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: How long BigQuery keeps what was removed: time travel, then fail-safe.
 CLOUD_DAYS = 14
 
+_SHOWN = 20
+
 
 def told(env: Environment, plan: Plan, journal: Journal | None) -> str:
     """The plan, and how far it has come, in Markdown."""
@@ -26,15 +28,15 @@ def told(env: Environment, plan: Plan, journal: Journal | None) -> str:
         "",
         f"Asked for by {plan.asked_by} at {plan.made_at}" + (f": {plan.reason}" if plan.reason else ""),
         _standing(plan, journal),
+        *_left(plan, journal),
         "",
         "| where | what | rows | what becomes of it |",
         "|---|---|---:|---|",
     ]
     for place in plan.places:
         action = place.action
-        if journal is not None and place.kind == "lake file" and place.name in journal.lake:
-            done = journal.lake[place.name]
-            action = done if isinstance(done, str) else f"written anew without {done} rows"
+        if journal is not None and place.kind == "lake file":
+            action = journal.lake.get(place.name, action)
         rows = "" if place.rows is None else f"{place.rows:,}"
         lines.append(f"| {place.kind} | {place.name} | {rows} | {action} |")
     lines += ["", "What this does not reach:", *(f"- {each}" for each in plan.remains)]
@@ -60,14 +62,26 @@ def _standing(plan: Plan, journal: Journal | None) -> str:
     return f"Reviewed by {journal.reviewed_by}, begun at {journal.begun_at} and not finished (done: {done}): apply it again."
 
 
+def _left(plan: Plan, journal: Journal | None) -> list[str]:
+    """What is not erased, before all that is."""
+    stays = left_in_lake(plan, journal)
+    if not stays:
+        return []
+    verb = "is not" if journal is not None and journal.is_done else "will not be"
+    shown = [f"- {name}" for name in stays[:_SHOWN]] + (["- ..."] if len(stays) > _SHOWN else [])
+    return ["", f"**NOT ERASED: the person {verb} taken out of {len(stays)} lake files**, see the table:", *shown]
+
+
+def left_in_lake(plan: Plan, journal: Journal | None) -> list[str]:
+    """Files of the lake that hold the person's rows, or may, when the plan is done."""
+    planned = {place.name for place in plan.places if place.is_left}
+    return sorted(planned if journal is None else (planned - set(journal.lake)) | set(journal.stays))
+
+
 def _ended(env: Environment, plan: Plan, journal: Journal) -> list[str]:
     at = datetime.fromisoformat(journal.steps["checked"])
-    stays = [
-        place.name for place in plan.places if place.kind == "lake file" and not isinstance(journal.lake.get(place.name), int)
-    ]
-    lines = [
-        "Looked through again: " + ("; ".join(journal.left) + ". Apply a new plan." if journal.left else "nothing is left.")
-    ]
+    found = f"{'; '.join(journal.left)}. Apply a new plan." if journal.left else "nothing is left in tables and their copies."
+    lines = [f"Looked through again: {found}"]
     if journal.version:
         lines.append(f"Published without the person as version {journal.version}; the versions before it are removed.")
     if journal.told:
@@ -76,8 +90,6 @@ def _ended(env: Environment, plan: Plan, journal: Journal) -> list[str]:
         lines.append(
             f"The last copy in BigQuery vanishes by {at + timedelta(days=CLOUD_DAYS):%Y-%m-%d}: time travel, then fail-safe."
         )
-    if stays:
-        lines.append(f"{len(stays)} lake files hold the person's rows, and no load lets them in: {', '.join(stays[:20])}.")
-    else:
+    if not left_in_lake(plan, journal):
         lines.append("No lake file that was loaded holds the person's rows.")
     return lines
