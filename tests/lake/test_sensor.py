@@ -10,21 +10,21 @@ import pytest
 from caudal.lake.ledger import Ledger
 from caudal.lake.records import Outcome
 from caudal.lake.sensor import lake_sensor
-from caudal.lake.watch import DATASETS_TAG, WHOLE_TAG
+from caudal.lake.watch import DATASETS_TAG, WHOLE_TAG, look
 
 LAKE, RAW, REJECTS, MART = (
     dg.AssetKey(k) for k in (["lake", "stall", "sales"], ["raw", "stall", "sales"], ["quarantine", "stall", "sales"], ["mart"])
 )
-HOLD_S = 10.0
+HOLD_S = 40.0
 
 
 class Company:
     """The dataset `stall/sales`, a mart below it, a real instance; loading is told to the ledger only."""
 
-    def __init__(self, env, dataset):
+    def __init__(self, env, dataset, extracted=()):
         self.env, self.dataset, self.cursor = env, dataset, None
         name = dataset.id
-        self.sensor = lake_sensor(env, [dataset], {name: RAW}, {name: LAKE}, {name: REJECTS}, set(), hold_s=HOLD_S)
+        self.sensor = lake_sensor(env, [dataset], {name: RAW}, {name: LAKE}, {name: REJECTS}, set(extracted), hold_s=HOLD_S)
 
         @dg.multi_asset(specs=[dg.AssetSpec(LAKE), dg.AssetSpec(RAW, deps=[LAKE]), dg.AssetSpec(REJECTS, deps=[LAKE])])
         def load(): ...
@@ -97,6 +97,29 @@ def test_a_burst_of_files_is_one_request_or_two(company, drop):
     # On a machine that is busy with something else the files come in several bursts.
     pauses = sum(after - before > 0.04 for before, after in itertools.pairwise(times))
     assert len(requests) <= 2 + pauses + (times[-1] - times[0]) / 0.5
+
+
+def test_what_was_loaded_before_this_dagster_began_is_asked_for_once_with_all_below(company, drop):
+    """As in the environment of a branch, whose ledger is production's, and on a machine that has lost its history."""
+    drop("stall/sales/a.csv", "x")
+    look(company.env, company.ledger, [company.dataset])
+    company.load()
+    assert set(company.tick().asset_selection) == {LAKE, RAW, REJECTS, MART}
+    assert company.cursor
+
+
+def test_what_could_not_be_extracted_is_asked_for_again_when_the_platform_starts_and_not_before(env, declare):
+    company = Company(env, declare(), extracted=["stall/sales"])
+    first = company.tick()
+    assert LAKE in first.asset_selection
+    assert company.tick() is None
+    begun_again = lake_sensor(
+        env, [company.dataset], *({"stall/sales": k} for k in (RAW, LAKE, REJECTS)), {"stall/sales"}, HOLD_S
+    )
+    company.sensor = begun_again
+    again = company.tick()
+    assert again.run_key != first.run_key
+    assert LAKE in again.asset_selection
 
 
 @pytest.mark.parametrize("tags", [{DATASETS_TAG: "stall/sales"}, {}], ids=["the sensor's run", "a run that a person started"])

@@ -48,10 +48,13 @@ def test_files_that_a_failed_run_left_pending_are_asked_for_a_bounded_number_of_
     assert request_for(datasets, seen(sales=6, stock=0), asked).run_key == "stall/sales:6"
 
 
-def test_the_first_request_brings_what_is_still_to_be_extracted(datasets):
-    request = request_for(datasets, seen(sales=5, stock=0), {}, extracted={"stall/stock"})
+def test_the_first_request_brings_what_dagster_was_never_told_of_unless_a_run_is_at_it(datasets):
+    request = request_for(datasets, seen(sales=5, stock=0), {}, untold={"stall/stock"})
     assert request.run_key == "stall/sales:5+stall/stock:0"
-    assert request_for(datasets, seen(sales=-5, stock=0), request.asked, extracted={"stall/stock"}) is None
+    assert request_for(datasets, seen(sales=-5, stock=0), request.asked) is None
+    again = request_for(datasets, seen(sales=-5, stock=0), request.asked, untold={"stall/stock"})
+    assert (again.run_key, [d.id for d in again.datasets]) == ("stall/stock:0.2", ["stall/stock"])
+    assert request_for(datasets, seen(sales=-5, stock=0), {}, untold={"stall/stock"}, busy={"stall/stock"}) is None
 
 
 class Heard:

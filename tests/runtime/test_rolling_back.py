@@ -104,10 +104,10 @@ def test_a_table_is_listed_compared_and_brought_back_and_dagster_knows(company):
 def test_what_is_refused_says_why_and_exits_with_2(company):
     publish_tables(company, {"marts.t": pa.table({"x": [1]})})
     for arguments, why in (
-        (("rollback", "t", "--to", "2001"), "is not on disk"),
+        (("rollback", "t", "--to", "2001"), "is not kept"),
         (("rollback", "--to", "2001"), "name one TABLE, or say --all"),
         (("rollback", "nothing", "--to", "2001"), "There are: marts.t"),
-        (("diff", "t", "2001"), "is not on disk"),
+        (("diff", "t", "2001"), "is not kept"),
         (("versions", "nothing"), "There are: marts.t"),
     ):
         status, told = call(*arguments)

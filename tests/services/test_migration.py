@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 
+import pyarrow as pa
 import pytest
 
 from caudal.lake.ledger import Ledger
@@ -15,8 +16,11 @@ from caudal.lake.watch import look
 from caudal.runtime.migration.migrate import MigrationRefused, check, migrate, preview
 from caudal.runtime.migration.objects import Differs
 from caudal.store import open_store
+from caudal.warehouse import versions
 from caudal.warehouse.bigquery.service import BigQuery
+from caudal.warehouse.candidate import publish_tables
 from caudal.warehouse.loading import load_pending
+from caudal.warehouse.rollback import rollback
 from tests.conftest import ROOT
 from tests.services import migrating
 
@@ -100,6 +104,21 @@ def test_what_was_loaded_here_is_loaded_there_and_not_loaded_again(moved):
     (count,) = BigQuery(there.cloud).query(f"SELECT count(*) FROM `{there.cloud.table('loading.stall__sales')}`")
     assert count[0] == 11 * 20 + 1 + 1
 
+    with open_store(there.lake_url).write("stall/sales/new.csv") as temporary:
+        temporary.write_text(migrating.HEADER + migrating.row(5))
+    assert [f.path for f, _ in load_pending(there, sales, "run").files] == ["stall/sales/new.csv"]
+    assert load_pending(there, sales, "run").files == []
+
+
+def test_nothing_goes_back_to_before_it_was_migrated_and_it_is_said_where_that_is(moved):
+    (here, there, _), _, _ = moved
+    before, begun = versions.current(here), versions.current(there)
+    publish_tables(there, {"marts.daily": pa.table({"n": [1]})})
+    with pytest.raises(versions.NoSuchVersion, match=f"what was published before {begun} stayed where that was migrated from"):
+        rollback(there, "marts.daily", before, "ana")
+    rollback(there, "marts.daily", begun, "ana")
+    assert len(rows(there, "marts.daily", 1)) == 500
+
 
 def test_nothing_is_copied_twice_and_a_check_finds_what_was_changed_since(moved):
     company, _, _ = moved
@@ -151,8 +170,8 @@ def test_killed_at_any_moment_and_begun_again_each_thing_is_there_once(tmp_path,
         process.send_signal(signal.SIGKILL)
         reached.update(process.stdout.read().splitlines())
         process.stdout.close()
-        process.wait(20)
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+        process.wait(60)
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert finished.returncode == 0 or "was migrated already" in finished.stderr, finished.stderr
     assert check(here, there, [sales], lambda _: None) == []
     assert len(rows(there, "caudal.published", 1)) == 1

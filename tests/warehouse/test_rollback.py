@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
+from caudal.contracts.masking import Names
 from caudal.warehouse import published, versions
 from caudal.warehouse.candidate import open_candidate, publish_tables
 from caudal.warehouse.difference import diff
@@ -137,6 +138,18 @@ def test_a_difference_by_key_counts_rows_and_cells_and_shows_old_and_new(env):
     assert len(diff(env, "marts.t", a, b, ["id"], limit=1).sample) == 1
     assert diff(env, "marts.t", a, a, ["id"]).is_none
     assert diff(env, "marts.t", b, b).is_none
+
+
+def test_a_masked_difference_counts_the_same_and_tells_no_value(env):
+    a, b = put(env, t=A), put(env, t=B)
+    found = diff(env, "marts.t", a, b, ["id"])
+    shown = found.masked(Names(["S", "n"]))
+    assert shown.cells_changed == found.cells_changed
+    assert shown.sample == [
+        {"change": "added", "id": "4", "n": "***", "s": "x"},
+        {"change": "changed", "id": "2", "n": "*** -> ***", "s": "x -> null"},
+        {"change": "removed", "id": "3", "n": "***", "s": None},
+    ]
 
 
 def test_without_a_key_rows_are_compared_as_a_whole_as_often_as_they_are_there(env):

@@ -82,7 +82,7 @@ def test_a_version_is_named_by_the_beginning_of_its_name(env):
     one, two = put(env, 1), put(env, 2)
     assert versions.find(env, one).name == one
     assert versions.find(env, two[:-3]).name == two
-    with pytest.raises(NoSuchVersion, match=f"'2001' is not on disk.*newest first.: {two}, {one}"):
+    with pytest.raises(NoSuchVersion, match=f"'2001' is not kept.*newest first.: {two}, {one}"):
         versions.find(env, "2001")
     with pytest.raises(NoSuchVersion, match="'20' may be any of 2"):
         versions.find(env, "20")

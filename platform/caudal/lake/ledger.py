@@ -20,10 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from caudal.lake.dataset import Dataset
-from caudal.lake.ledger_amendments import LedgerAmendments, raise_sequence
+from caudal.lake.ledger_amendments import LedgerAmendments, mark_gone, raise_sequence
 from caudal.lake.ledger_database import prepare_file
 from caudal.lake.ledger_reader import LedgerReader, select_files
-from caudal.lake.records import GONE, Batch, Outcome, Seen
+from caudal.lake.records import Batch, Outcome, Seen
 from caudal.store import LakeObject
 from caudal.store.sqlite import transaction
 
@@ -49,21 +49,17 @@ class Ledger(LedgerReader, LedgerAmendments):
         """
         listed = {o.path: o for o in objects}
         with transaction(self._path) as db:
-            known: dict[str, tuple[str, str]] = {
-                row[0]: (row[1], row[2])
-                for row in db.execute("SELECT path, version, state FROM file WHERE dataset = ?", (dataset.id,))
-            }
-            gone = [path for path, (version, _) in known.items() if path not in listed and version != GONE]
+            known: Known = dict(db.execute(f"{_KNOWN} WHERE dataset = ?", (dataset.id,)))
+            gone = known.keys() - listed.keys()
             return _mark(db, dataset, listed.values(), gone, known, _retried(db, dataset))
 
     def note(self, dataset: Dataset, found: Iterable[LakeObject], gone: Iterable[str]) -> Seen:
         """Mark what is new, changed or gone, where the rest is known to be as it was."""
         found, gone = list(found), list(gone)
-        query = "SELECT path, version, state FROM file WHERE dataset = ? AND path = ?"
+        query = f"{_KNOWN} WHERE dataset = ? AND path = ?"
         with transaction(self._path) as db:
             rows = (db.execute(query, (dataset.id, path)).fetchone() for path in [*(o.path for o in found), *gone])
-            known = {row[0]: (row[1], row[2]) for row in rows if row}
-            return _mark(db, dataset, found, [p for p in gone if p in known and known[p][0] != GONE], known, 0)
+            return _mark(db, dataset, found, gone, dict(filter(None, rows)), 0)
 
     # Loading ---------------------------------------------------------------------------------------------------------
 
@@ -157,6 +153,10 @@ class Ledger(LedgerReader, LedgerAmendments):
             db.execute("DELETE FROM batch WHERE number = ?", (number,))
 
 
+#: The version of each known file by its path; None for one that is deleted.
+Known = dict[str, str | None]
+_KNOWN = "SELECT path, iif(state = 'deleted', NULL, version) FROM file"
+
 _UPSERT = """
 INSERT INTO file (dataset, path, version, size_bytes, state, partition, seen_at, reason, fingerprint)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -171,26 +171,25 @@ def _mark(
     dataset: Dataset,
     found: Iterable[LakeObject],
     gone: Iterable[str],
-    known: dict[str, tuple[str, str]],
+    known: Known,
     retried: int,
 ) -> Seen:
-    """Mark what differs from `known`: (version, state) by path. `gone` are known paths."""
+    """Mark what differs from what is known."""
     now, fingerprint = _now(), dataset.fingerprint
     new = changed = refused = deleted = 0
     for o in found:
-        before = known.get(o.path)
-        if before is not None and before[0] == o.version and before[1] != "deleted":
+        if known.get(o.path) == o.version:
             continue
         reason = dataset.refusal(o.path)
         state, partition = ("quarantined", None) if reason else ("pending", dataset.partition_of(o.path))
         values = (dataset.id, o.path, o.version, o.size_bytes, state, partition, now, reason, fingerprint)
         db.execute(_UPSERT, values)
         refused += bool(reason)
-        new += before is None and not reason
-        changed += before is not None and not reason
+        new += o.path not in known and not reason
+        changed += o.path in known and not reason
     for path in gone:
-        if known[path][1] != "deleted":
-            deleted += _mark_gone(db, dataset, path)
+        if known.get(path):  # else it is deleted, or its deletion is pending
+            deleted += mark_gone(db, dataset, path)
     if new + changed + deleted + retried:
         raise_sequence(db, dataset.id)
     pending = db.execute("SELECT count(*) FROM file WHERE dataset = ? AND state = 'pending'", (dataset.id,)).fetchone()[0]
@@ -198,20 +197,11 @@ def _mark(
     return Seen(new, changed, deleted, refused, retried, pending, row[0] if row else 0)
 
 
-def _mark_gone(db: sqlite3.Connection, dataset: Dataset, path: str) -> int:
-    key = (dataset.id, path)
-    has_rows = db.execute("SELECT may_have_rows FROM file WHERE dataset = ? AND path = ?", key).fetchone()[0]
-    if dataset.on_delete == "remove" and has_rows:
-        db.execute("UPDATE file SET state = 'pending', version = '', batch = NULL WHERE dataset = ? AND path = ?", key)
-        return 1
-    db.execute("UPDATE file SET state = 'deleted', batch = NULL WHERE dataset = ? AND path = ?", key)
-    return 0
-
-
 def _retried(db: sqlite3.Connection, dataset: Dataset) -> int:
     """Ask again for the faulty files that another contract or other settings may read better; how many."""
     rows = db.execute(
-        "SELECT path FROM file WHERE dataset = ? AND (state = 'quarantined' OR rows_rejected > 0 OR note IS NOT NULL) "
+        "SELECT path FROM file INDEXED BY file_with_faults "
+        "WHERE dataset = ? AND (state = 'quarantined' OR rows_rejected > 0 OR note IS NOT NULL) "
         "AND state IN ('quarantined', 'loaded') AND fingerprint IS NOT ?",
         (dataset.id, dataset.fingerprint),
     ).fetchall()
@@ -235,7 +225,7 @@ def _retried(db: sqlite3.Connection, dataset: Dataset) -> int:
 def _admit_copies(db: sqlite3.Connection, dataset_id: str) -> int:
     """Make the files pending that were refused as copies of what is no longer loaded; how many."""
     return db.execute(
-        "UPDATE file SET state = 'pending', reason = NULL, copy_of = NULL "
+        "UPDATE file INDEXED BY file_by_state SET state = 'pending', reason = NULL, copy_of = NULL "
         "WHERE dataset = ? AND state = 'quarantined' AND copy_of IS NOT NULL AND NOT EXISTS (SELECT 1 FROM file AS o "
         "WHERE o.dataset = file.dataset AND o.path = file.copy_of AND o.content = file.content AND o.live_version = o.version)",
         (dataset_id,),

@@ -7,9 +7,13 @@ import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from caudal.lake.records import Evolved, Repair, State
+from caudal.lake.records import Evolved, Holding, Repair, State
 from caudal.store.sqlite import scrub, transaction
+
+if TYPE_CHECKING:
+    from caudal.lake.dataset import Dataset
 
 
 class LedgerAmendments:
@@ -56,21 +60,52 @@ class LedgerAmendments:
                 raise_sequence(db, dataset_id)
         return count
 
-    def adopt_table(self, dataset_id: str, files: Iterable[str], with_members: Collection[str] = ()) -> None:
-        """Write down that the raw table may have rows of `files`, which another ledger has loaded; done once a dataset."""
-        now = datetime.now(UTC).isoformat(timespec="microseconds")
+    def adopt_table(self, dataset: Dataset, holdings: Iterable[Holding]) -> int:
+        """Write down what the raw table and the rejects hold, which another ledger has loaded; done once a dataset.
+
+        The files of the lake are known already. Those whose rows are of the version that the lake has are loaded, and not
+        loaded again; others are read again in the place of their rows. Of those that are gone the dataset's policy says
+        whether their rows stay, but for a lake of which nothing is seen, where they do.
+
+        Returns:
+            How many are loaded.
+
+        """
+        now, taken, owed = datetime.now(UTC).isoformat(timespec="microseconds"), 0, 0
         with transaction(self._path) as db:
-            db.executemany(
-                "INSERT INTO file (dataset, path, version, size_bytes, state, seen_at, may_have_rows, has_members) "
-                "VALUES (?, ?, 'unknown', 0, 'deleted', ?, 1, ?) ON CONFLICT (dataset, path) DO UPDATE SET "
-                "may_have_rows = 1, has_members = max(has_members, excluded.has_members)",
-                [(dataset_id, path, now, path in with_members) for path in files],
-            )
+            known = {row[0] for row in db.execute("SELECT path FROM file WHERE dataset = ?", (dataset.id,))}
+            for held in holdings:
+                partition = None if dataset.refusal(held.path) else dataset.partition_of(held.path)
+                db.execute(
+                    "INSERT INTO file (dataset, path, version, size_bytes, state, partition, seen_at, may_have_rows, "
+                    "has_members) VALUES (?, ?, ?, 0, 'deleted', ?, ?, 1, ?) ON CONFLICT (dataset, path) DO UPDATE SET "
+                    "may_have_rows = 1, has_members = max(has_members, excluded.has_members)",
+                    (dataset.id, held.path, held.version or "unknown", partition, now, held.has_members),
+                )
+                counts = (held.rows_loaded + held.rows_rejected, held.rows_loaded, held.rows_rejected)
+                was_unknown = (
+                    held.version
+                    and db.execute(
+                        "UPDATE file SET live_version = ?, loaded_at = ?, rows_read = ?, rows_loaded = ?, rows_rejected = ? "
+                        "WHERE dataset = ? AND path = ? AND live_version IS NULL",
+                        (held.version, held.loaded_at, *counts, dataset.id, held.path),
+                    ).rowcount
+                )
+                if was_unknown:
+                    taken += db.execute(
+                        "UPDATE file SET state = 'loaded' WHERE dataset = ? AND path = ? AND version = ? AND state = 'pending'",
+                        (dataset.id, held.path, held.version),
+                    ).rowcount
+                if known and held.path not in known:
+                    owed += mark_gone(db, dataset, held.path)
+            if owed:
+                raise_sequence(db, dataset.id)
             db.execute(
                 "INSERT INTO dataset (id, sequence, knows_table) VALUES (?, 0, 1) "
                 "ON CONFLICT (id) DO UPDATE SET knows_table = 1",
-                (dataset_id,),
+                (dataset.id,),
             )
+        return taken
 
     def evolve(self, dataset_id: str, columns: Iterable[Evolved]) -> None:
         """Write down columns that files brought. Those that are known already stay as they are."""
@@ -117,3 +152,14 @@ def raise_sequence(db: sqlite3.Connection, dataset_id: str) -> None:
         "INSERT INTO dataset (id, sequence) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET sequence = excluded.sequence",
         (dataset_id, sequence),
     )
+
+
+def mark_gone(db: sqlite3.Connection, dataset: Dataset, path: str) -> int:
+    """Write down that a file is gone from the lake; whether its rows are to be removed."""
+    key = (dataset.id, path)
+    has_rows = db.execute("SELECT may_have_rows FROM file WHERE dataset = ? AND path = ?", key).fetchone()[0]
+    if dataset.on_delete == "remove" and has_rows:
+        db.execute("UPDATE file SET state = 'pending', version = '', batch = NULL WHERE dataset = ? AND path = ?", key)
+        return 1
+    db.execute("UPDATE file SET state = 'deleted', batch = NULL WHERE dataset = ? AND path = ?", key)
+    return 0

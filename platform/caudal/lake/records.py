@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from datetime import datetime
+from typing import Literal, NamedTuple
 
 State = Literal["pending", "loading", "loaded", "quarantined", "deleted"]
 
@@ -103,6 +104,35 @@ class Outcome:
     content: str | None = None
     copy_of: str | None = None
     rows_erased: int = 0
+
+
+class Held(NamedTuple):
+    """Rows of a raw table, or rejected rows, that are of one `_file` and `_version`: how many, and when the last came.
+
+    There are 0 rejected rows where something was refused as a whole.
+    """
+
+    name: str
+    version: str
+    rows: int
+    newest: datetime
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What the tables hold of one lake file that a ledger which was lost knew.
+
+    Attributes:
+        version: of all its rows; None if they are of several, or do not tell all that became of it.
+        loaded_at: when, as text.
+    """
+
+    path: str
+    version: str | None
+    rows_loaded: int = 0
+    rows_rejected: int = 0
+    has_members: bool = False
+    loaded_at: str | None = None
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ def lake_sensor(
             them.
     """
     watch = LakeWatch(env, datasets)
+    begins = iter((True,))
 
     @dg.sensor(
         name="lake",
@@ -74,11 +75,15 @@ def lake_sensor(
         ledger = Ledger(env.state / "ledger.db")
         asked = _asked(context.cursor)
         deadline = time.monotonic() + hold_s
+        untold: set[str] = set()
+        if next(begins, False) or not asked:  # What could not be extracted is tried again when the platform starts.
+            to_extract = {i: lake_keys[i] for i in extracted}
+            untold = _untold(context.instance, ledger, {} if asked else raw_keys, to_extract)
         watch.wait(0.0)  # of files that are landing right now, those that come together are asked for together
         while True:
             seen = watch.look(ledger)
-            busy = _busy(context.instance, raw_keys) if any(s.pending for s in seen.values()) else set()
-            request = request_for(datasets, seen, asked, extracted, busy)
+            busy = _busy(context.instance, raw_keys) if untold or any(s.pending for s in seen.values()) else set()
+            request = request_for(datasets, seen, asked, untold, busy)
             left_s = deadline - time.monotonic()
             if request or left_s <= 0:
                 break
@@ -90,7 +95,7 @@ def lake_sensor(
         loaded = [raw_keys[i] for i in ledger.loaded_ids(raw_keys)]
         requested = [raw_keys[d.id] for d in request.datasets]
         refresh = to_refresh(requested, loaded, context.repository_def.asset_graph, set(raw_keys.values()))
-        first = [lake_keys[d.id] for d in request.datasets if d.id not in extracted or not seen[d.id].sequence]
+        first = [lake_keys[d.id] for d in request.datasets if d.id not in extracted or d.id in untold]
         first += [rejects_keys[d.id] for d in request.datasets]
         tags = {DATASETS_TAG: ",".join(d.id for d in request.datasets)}
         if refresh.whole:
@@ -107,6 +112,15 @@ def _asked(cursor: str | None) -> Asked:
         return {name: (int(sequence), int(times)) for name, (sequence, times) in json.loads(cursor or "{}").items()}
     except (ValueError, TypeError, AttributeError):
         return {}
+
+
+def _untold(
+    instance: dg.DagsterInstance, ledger: Ledger, raw_keys: Mapping[str, dg.AssetKey], extracted: Mapping[str, dg.AssetKey]
+) -> set[str]:
+    """The datasets that are to be extracted, or were loaded, and of which Dagster knows no materialization."""
+    keys = {**{name: raw_keys[name] for name in ledger.loaded_ids(raw_keys)}, **extracted}
+    known = instance.get_latest_materialization_events(list(keys.values()))
+    return {name for name, key in keys.items() if known.get(key) is None}
 
 
 def _busy(instance: dg.DagsterInstance, raw_keys: Mapping[str, dg.AssetKey]) -> set[str]:

@@ -173,7 +173,7 @@ def request_for(
     datasets: Sequence[Dataset],
     seen: Mapping[str, Seen],
     asked: Asked,
-    extracted: Collection[str] = (),
+    untold: Collection[str] = (),
     busy: Collection[str] = (),
 ) -> Request | None:
     """One request for all datasets in which something became pending since a run was asked for, or None.
@@ -183,9 +183,9 @@ def request_for(
     for is over, are asked for again, `ATTEMPTS` times in all.
 
     Args:
-        asked: the cursor. While it is empty, nothing was ever asked for; then datasets that are still to be extracted come
-            along, so that a new platform is filled by one run.
-        extracted: ids of the datasets that an extractor lands.
+        asked: the cursor. While it is empty, nothing was ever asked for.
+        untold: ids of the datasets that come along, so that a new platform is filled by one run, because Dagster was never told
+            of them: they are still to be extracted, or were loaded by another machine or before a branch was made.
         busy: ids of the datasets that an unfinished run loads. Theirs waits until it has ended, for it may well load them.
     """
     attempts: dict[str, tuple[int, int]] = {}
@@ -193,8 +193,8 @@ def request_for(
         now = seen[dataset.id]
         sequence, times = asked.get(dataset.id, (0, 0))
         attempt = 1 if now.sequence > sequence else times + 1
-        unextracted = not asked and dataset.id in extracted and now.sequence == 0
-        if (now.pending and dataset.id not in busy and attempt <= ATTEMPTS) or unextracted:
+        owed = (now.pending and attempt <= ATTEMPTS) or dataset.id in untold
+        if owed and dataset.id not in busy:
             attempts[dataset.id] = (now.sequence, attempt)
     if not attempts:
         return None

@@ -13,12 +13,14 @@ import socket
 import sys
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from caudal.environment import Environment
-from caudal.runtime.sockets import mark_of, place_of_socket
+from caudal.runtime.lock import AlreadyUp, only_one
+from caudal.runtime.sockets import folder_of_user, mark_of, place_of_socket
 from caudal.runtime.supervisor import Service
 
 HOST = "127.0.0.1"
@@ -34,15 +36,26 @@ SHARED_MODULES = (
     "dagster._core.launcher.default_run_launcher",
     "dagster._core.run_coordinator.queued_run_coordinator",
     "dagster._core.instance.factory",
+    "dagster._core.definitions.external_asset",
+    "dagster._core.definitions.repository_definition.repository_data_builder",
     "dagster._grpc.client",
     "dagster._grpc.server",
     "caudal.runtime.compute_logs",
+    "caudal.runtime.location",
+    "caudal.runtime.observation",
     "caudal.runtime.storage",
     "caudal.runtime.warm.launcher",
     "caudal.runtime.warm.queue",
     "sqlalchemy.dialects.sqlite",
     "alembic.command",
     "alembic.script",
+    "fsspec.implementations.local",
+    "multiprocessing.queues",
+    "starlette.applications",
+    "starlette.staticfiles",
+    "upath.implementations.local",
+    "uvicorn.loops.uvloop",
+    "uvicorn.protocols.http.httptools_impl",
     "yaml",
 )
 #: Without the proxies that the environment may name: they know nothing of this machine's loopback.
@@ -190,18 +203,24 @@ def variables(env: Environment, inherited: dict[str, str]) -> dict[str, str]:
     }
 
 
-def free_port(preferred: int, *taken: int) -> int:
-    """`preferred`, or else one of the next twenty, or else any that is free on loopback."""
+def free_port(preferred: int, held: ExitStack) -> int:
+    """`preferred`, or else one of the next twenty, or else any that is free on loopback.
+
+    No other `caudal up` of this user is given it until `held` is closed: it is chosen seconds before somebody listens there.
+    """
     for port in (*range(preferred, preferred + 20), 0):
-        if port in taken:
-            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((HOST, port))
             except OSError:
                 continue
-            return probe.getsockname()[1]
+            found = probe.getsockname()[1]
+        try:
+            held.enter_context(only_one(folder_of_user() / "ports" / f"{found}.lock"))
+        except AlreadyUp:
+            continue
+        return found
     raise OSError("no port is free on loopback")
 
 

@@ -22,7 +22,12 @@ def place_of_socket(beside: Path, below: str, spare: int = 0) -> Path:
     """
     if len(os.fsencode(beside)) <= SOCKET_PATH_LIMIT - spare:
         return beside
-    return Path(tempfile.gettempdir()) / f"caudal-{os.getuid()}" / below
+    return folder_of_user() / below
+
+
+def folder_of_user() -> Path:
+    """The user's part of the system's temporary folder, which all environments of this machine share."""
+    return Path(tempfile.gettempdir()) / f"caudal-{os.getuid()}"
 
 
 def mark_of(path: Path) -> str:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -73,8 +74,8 @@ def up(
     """
     console = console or report.console()
     try:
-        with only_one(env.dagster_home / "up.lock") as lock, signals_interrupt():
-            session = _Session(env, settings or Settings(), console, once=once, quickstart=quickstart)
+        with only_one(env.dagster_home / "up.lock") as lock, signals_interrupt(), ExitStack() as ports:
+            session = _Session(env, settings or Settings(), console, ports, once=once, quickstart=quickstart)
             lock.tell({"dagster": session.addresses.dagster, "api": session.addresses.api})
             return session.run()
     except (AlreadyUp, CannotGoOn, ServiceFailed, services.WorkspaceError) as problem:
@@ -87,14 +88,15 @@ class _Session:
     env: Environment
     settings: Settings
     console: Console
+    ports: ExitStack
     once: bool
     quickstart: str | None
     addresses: services.Addresses = field(init=False)
     started_s: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
-        dagster_port = services.free_port(self.settings.dagster_port)
-        self.addresses = services.Addresses(dagster_port, services.free_port(self.settings.api_port, dagster_port))
+        wanted = (self.settings.dagster_port, self.settings.api_port)
+        self.addresses = services.Addresses(*(services.free_port(port, self.ports) for port in wanted))
         self.locations = services.code_locations(self.env.root / "workspace.yaml")
         self.places = Places(self.env.dagster_home)
         self.token: str | None = None
@@ -136,7 +138,8 @@ class _Session:
 
     def _start(self, supervisor: Supervisor) -> bool:
         """Start everything; whether the definitions could be loaded."""
-        self._say("Starting Caudal: code location, webserver, daemon, API")
+        where = f" in the environment of {self.env.branch}, not in production" if self.env.branch else ""
+        self._say(f"Starting Caudal{where}: code location, webserver, daemon, API")
         cut_off = [run for run in self.places.workers.claimed() if not self.places.workers.is_alive(run)]
         if cut_off:
             self._say(f"{len(cut_off)} runs were cut off when the platform was last stopped; they will be tried again")

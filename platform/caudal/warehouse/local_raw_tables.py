@@ -7,10 +7,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from caudal.lake.records import Held
 from caudal.warehouse import delta
 from caudal.warehouse.delta import Transaction
 from caudal.warehouse.engine import connect_memory
 from caudal.warehouse.parts import reject_schema
+from caudal.warehouse.raw_tables import counted_by_version, renamed
 from caudal.warehouse.sql import text
 
 if TYPE_CHECKING:
@@ -69,7 +71,8 @@ class LocalRawTables:
         delta.replace_all(self.path(relation), contract.arrow_schema(), parts, transaction=transaction)
 
     def differing(self, relation: str, contract: Contract) -> list[str]:
-        return delta.differing_types(self.path(relation), contract.arrow_schema())
+        types = delta.differing_types(self.path(relation), contract.arrow_schema())
+        return [*types, *renamed(contract, self._columns(relation))]
 
     def files_with_rows(self, relation: str) -> set[str]:
         return delta.files_with_rows(self.path(relation))
@@ -123,6 +126,11 @@ class LocalRawTables:
     def counts(self, relation: str) -> dict[str, int]:
         counted = "count(*)" if relation.startswith("raw.") else "count(DISTINCT _row)"
         return dict(self._asked(relation, f"SELECT _file, {counted} FROM {{}} GROUP BY 1")) if self._columns(relation) else {}
+
+    def holdings(self, relation: str) -> list[Held]:
+        if not self._columns(relation):
+            return []
+        return [Held._make(row) for row in self._asked(relation, counted_by_version(relation).format(table="{}"))]
 
     def _columns(self, relation: str) -> frozenset[str]:
         version = self.version(relation)

@@ -7,6 +7,7 @@ table has one writer at a time.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from caudal.contracts import Column, Contract
     from caudal.environment import Environment
     from caudal.lake.dataset import Dataset
-    from caudal.lake.records import LedgerFile
+    from caudal.lake.records import Held, LedgerFile
     from caudal.warehouse.bigquery.jobs import Job
     from caudal.warehouse.delta import Transaction
     from caudal.warehouse.suppression import Suppressed
@@ -82,7 +83,7 @@ class RawTables(Protocol):
         ...
 
     def differing(self, relation: str, contract: Contract) -> list[str]:
-        """What of the contract the table cannot become as it is, each told with both: a column's type, say."""
+        """What of the contract the table cannot become as it is, each told with both: a column's type or name, say."""
         ...
 
     def files_with_rows(self, relation: str) -> set[str]:
@@ -121,6 +122,10 @@ class RawTables(Protocol):
         """How many rows there are of each `_file`; of rejects, how many rows were rejected."""
         ...
 
+    def holdings(self, relation: str) -> list[Held]:
+        """What the table holds of each file's versions."""
+        ...
+
     def tidy(self, dataset: Dataset, application: str) -> None:
         """Remove what batches of that application, all of which are over, left on their way into the dataset's tables."""
         ...
@@ -154,3 +159,33 @@ def raw(dataset: Dataset) -> str:
 def rejects(dataset: Dataset) -> str:
     """The relation of the dataset's rejects."""
     return f"quarantine.{dataset.table}"
+
+
+def renamed(contract: Contract, columns: Collection[str]) -> list[str]:
+    """The columns of a contract that a table of these `columns` has under an older name alone, each told with both."""
+    there, declared = {name.lower() for name in columns}, {column.name.lower() for column in contract.columns}
+    return [
+        f"`{older}` -> `{column.name}`"
+        for column in contract.columns
+        for older in column.renamed_from
+        if column.name.lower() not in there and older.lower() in there - declared
+    ]
+
+
+def counted_by_version(relation: str) -> str:
+    """A query of `{table}` in the SQL of every engine, for `RawTables.holdings`.
+
+    Of rejects it counts the rejected rows; 0 where something was refused as a whole.
+    """
+    rejected = "count(DISTINCT _row) * min(CASE WHEN _row IS NULL THEN 0 ELSE 1 END)"
+    counted = "count(*)" if relation.startswith("raw.") else rejected
+    return f"SELECT _file, _version, {counted} AS n, max(_loaded_at) AS newest FROM {{table}} GROUP BY 1, 2"
+
+
+def as_stored(env: Environment, dataset: Dataset) -> Dataset:
+    """The dataset with a contract that refuses the values which the environment's raw tables cannot hold."""
+    if env.cloud is None:
+        return dataset
+    from caudal.warehouse.bigquery.storable import without_null_items
+
+    return replace(dataset, contract=without_null_items(dataset.contract))

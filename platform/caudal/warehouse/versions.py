@@ -56,6 +56,9 @@ class Cause:
 #: Who does not say.
 NOBODY = Cause()
 
+#: Who published the version that a company began with in Google Cloud.
+MIGRATION = "caudal migrate"
+
 
 @dataclass(frozen=True)
 class Relation:
@@ -150,12 +153,16 @@ def find(env: Environment, name: str) -> Kept:
         NoSuchVersion: it is not there.
 
     """
-    found = [version for version in kept(env) if version.name.startswith(name)] if name else []
+    there = kept(env)
+    found = [version for version in there if version.name.startswith(name)] if name else []
     exact = [version for version in found if version.name == name]
     if len(exact or found) != 1:
-        there = ", ".join(version.name for version in reversed(kept(env))) or "none"
-        what = "is not on disk: it was removed, or never was" if not found else f"may be any of {len(found)}"
-        raise NoSuchVersion(f"Version {name!r} {what}. Kept are (newest first): {there}")
+        names = ", ".join(version.name for version in reversed(there)) or "none"
+        what = "is not kept: it was removed, or never was" if not found else f"may be any of {len(found)}"
+        moved = next((v.name for v in there if v.record and v.record.cause.by == MIGRATION), None)
+        if not found and moved is not None and name < moved:
+            what = f"is not kept here: what was published before {moved} stayed where that was migrated from"
+        raise NoSuchVersion(f"Version {name!r} {what}. Kept are (newest first): {names}")
     return (exact or found)[0]
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ from caudal.warehouse import suppression, versions
 from caudal.warehouse.candidate import publish_tables
 from caudal.warehouse.loading import load_pending
 from caudal.warehouse.published import connect, read_arrow
+from caudal.warehouse.raw_tables import raw, raw_tables
 from tests.conftest import ROOT
 
 HEADER = "item,units,amount\n"
@@ -72,6 +74,34 @@ def test_a_branch_begins_as_production_is_and_loads_nothing_again(env, sales):
         views = connection.execute("SELECT sql FROM duckdb_views() WHERE contains(sql, 'delta_scan')").fetchall()
     assert views
     assert all(str(branch.home) in sql for (sql,) in views)
+
+
+def test_one_that_is_made_while_production_loads_has_what_its_own_ledger_says(env, sales, drop):
+    """Whatever the loader was about to do: of each file the branch has rows and knows it, or neither."""
+    enough, loaded = threading.Event(), [0]
+
+    def load():
+        while not enough.is_set():
+            loaded[0] += 1
+            drop(f"stall/sales/more {loaded[0]}.csv", HEADER + f"fig,{loaded[0]},1\n")
+            load_pending(env, sales, "run")
+
+    loader = threading.Thread(target=load)
+    loader.start()
+    try:
+        for name in ("a", "b", "c"):
+            environments.create(env, name)
+    finally:
+        enough.set()
+        loader.join()
+    assert loaded[0] > 3
+    for name in ("a", "b", "c"):
+        branch = env.of_branch(name)
+        ledger = Ledger(branch.state / "ledger.db")
+        known = {file.path for file in ledger.files(sales.id, "loaded")}
+        assert raw_tables(branch).files_with_rows(raw(sales)) == known
+        assert load_pending(branch, sales, "run").files == []
+        assert ledger.totals(sales.id).rows_loaded == len(known)
 
 
 def test_data_files_are_shared_with_production_and_cost_no_disk(env, sales):

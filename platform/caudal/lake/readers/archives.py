@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from caudal.lake.readers.compression import Budget, Packed, StreamKind, compression_of, decompressed, peeked
-from caudal.lake.readers.rows import LakeFile, Unreadable
+from caudal.lake.readers.rows import LakeFile, Unreadable, named
 
 _END, _END_BYTES, _LOCATOR = b"PK\x05\x06", 22, b"PK\x06\x07"
 _LOCAL, _LOCAL_BYTES = b"PK\x03\x04", 30
@@ -150,7 +150,7 @@ def unpack(opened: BinaryIO, entry: Entry, file: LakeFile, budget: Budget, *, ma
         Unreadable: it is not what the archive says, or too large.
 
     """
-    name = f"{file.path}!{entry.name}"
+    name = named(file.path, entry.name)
     opened.seek(entry.start)
     packed = Packed(opened, entry.info.compress_size)
     head, pieces = peeked(_checked(packed, entry, name), 16)

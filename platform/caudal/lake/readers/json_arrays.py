@@ -39,15 +39,15 @@ def read_json(dataset: Dataset, file: Path, path: str) -> Rows:
     open_text(file, path, encoding, "JSON")
     keys = [key for key in dataset.json.records.split(".") if key]
 
-    def document() -> _Document:
-        return _Document(read_pieces(file, path, encoding, _PIECE_BYTES), path)
+    def document() -> Document:
+        return Document(read_pieces(file, path, encoding, _PIECE_BYTES), path)
 
     document().open_array(keys)
     rows = rows_of_lines(dataset.contract, lambda: _elements(document(), keys, path), file.stat().st_size)
     return replace(rows, dialect=encoding if dataset.encoding == AUTO else None)
 
 
-def _elements(document: _Document, keys: Sequence[str], path: str) -> Iterator[Block]:
+def _elements(document: Document, keys: Sequence[str], path: str) -> Iterator[Block]:
     """Yield the elements of the array as lines, each with its number from 1."""
     document.open_array(keys)
     splitter = ElementSplitter(path)
@@ -60,7 +60,7 @@ def _elements(document: _Document, keys: Sequence[str], path: str) -> Iterator[B
     document.close(keys)
 
 
-class _Document:
+class Document:
     """What stands around the array, token by token."""
 
     def __init__(self, pieces: Iterator[bytes], path: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from caudal.lake.readers import archives
 from caudal.lake.readers.compression import Budget, Packed, compression_of, decompressed
 from caudal.lake.readers.content import recognised
-from caudal.lake.readers.rows import LakeFile, Unreadable
+from caudal.lake.readers.rows import LakeFile, Unreadable, named
 
 if TYPE_CHECKING:
     from caudal.lake.dataset import Dataset
@@ -111,4 +111,4 @@ def _of_archive(dataset: Dataset, file: LakeFile, opened: BinaryIO, budget: Budg
             except Unreadable as refused:
                 yield Refused(file.path, file.version, entry.name, str(refused))
         else:
-            yield Refused(file.path, file.version, entry.name, f"{file.path}!{entry.name}: {reason}")
+            yield Refused(file.path, file.version, entry.name, f"{named(file.path, entry.name)}: {reason}")

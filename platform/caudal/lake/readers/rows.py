@@ -30,6 +30,11 @@ BATCH_ROWS = 65_536
 _BATCH_VALUES = 4 << 20
 
 
+def named(path: str, member: str | None) -> str:
+    """What rows and messages call a lake file, or a member of it."""
+    return path if member is None else f"{path}{MEMBER}{member}"
+
+
 class Unreadable(Exception):
     """A lake file that no row can be trusted of. The message is for people: what, where, expected, what to do."""
 
@@ -64,7 +69,7 @@ class LakeFile:
     @property
     def name(self) -> str:
         """What its rows and messages call it: `path`, or `path!member`."""
-        return self.path if self.member is None else f"{self.path}{MEMBER}{self.member}"
+        return named(self.path, self.member)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from caudal.environment import Environment
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
     from starlette.websockets import WebSocket
 
 POLL_RATE_MS = 2000
+
+#: Above all else on the page, and in the way of no click.
+_BRANCH_MARK = (
+    '<div id="caudal-branch" style="position:fixed;z-index:2147483647;bottom:0;left:50%;transform:translateX(-50%);'
+    "pointer-events:none;padding:6px 20px;border-radius:8px 8px 0 0;background:#9a3412;color:#fff;"
+    'font:600 14px system-ui,sans-serif">Branch {branch}: not production</div>'
+)
 
 
 class RoleWebserver(DagsterWebserver[RoleProcessContext, RoleRequestContext]):
@@ -71,6 +79,15 @@ class RoleWebserver(DagsterWebserver[RoleProcessContext, RoleRequestContext]):
 
     def build_routes(self) -> list[Any]:
         return [Route(f"{self._prefix}/metrics", self.metrics_endpoint), *super().build_routes()]
+
+    def index_html_endpoint(self, request: Request) -> HTMLResponse:
+        """Dagster's page; in the environment of a branch it says so, wherever one is."""
+        page = super().index_html_endpoint(request)
+        if self._env.branch is None:
+            return page
+        said = _BRANCH_MARK.format(branch=html.escape(self._env.branch))
+        headers = {name: value for name, value in page.headers.items() if name not in ("content-length", "content-type")}
+        return HTMLResponse(bytes(page.body).decode().replace("</body>", f"{said}</body>", 1), headers=headers)
 
     # GraphQL
 

@@ -89,7 +89,7 @@ def publish(journal: Journal, source: Environment, target: Environment, datasets
     version = versions.current(source)
     if version is None or ((done := journal.steps().get("published")) and done.version == version):
         return
-    cause = Cause("caudal migrate", note=f"{journal.id} of {version}")
+    cause = Cause(versions.MIGRATION, note=f"{journal.id} of {version}")
     seen = versions.current(target)
     record = versions.named(target, seen) if seen else None
     if record is None or record.cause.note != cause.note:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caudal.google_cloud import GoogleCloud
+from caudal.lake.records import Held
 from caudal.warehouse.bigquery import erasing, limits, partitions, schema
 from caudal.warehouse.bigquery.conditions import any_of, any_partition, expired, within
 from caudal.warehouse.bigquery.explained import BigQueryRefused
@@ -24,7 +25,7 @@ from caudal.warehouse.bigquery.parts import fit, remove, upload
 from caudal.warehouse.bigquery.service import BigQuery
 from caudal.warehouse.bigquery.tables import Tables
 from caudal.warehouse.delta import Transaction
-from caudal.warehouse.raw_tables import raw, rejects
+from caudal.warehouse.raw_tables import counted_by_version, raw, rejects, renamed
 
 if TYPE_CHECKING:
     import duckdb
@@ -83,6 +84,7 @@ class BigQueryRawTables:
         if table is None:
             return []
         found = schema.differing(table.schema, schema.fields_of(contract))
+        found += renamed(contract, [field.name for field in table.schema])
         kept, wanted = _partitions(table.time_partitioning), _partitions(schema.partitioning(contract.layout))
         return found if kept == wanted else [*found, f"partitioned {kept} -> {wanted}"]
 
@@ -193,6 +195,9 @@ class BigQueryRawTables:
 
     def counts(self, relation: str) -> dict[str, int]:
         return {row["_file"]: row["n"] for row in self._rows(relation, erasing.counts(relation))}
+
+    def holdings(self, relation: str) -> list[Held]:
+        return [Held(*row.values()) for row in self._rows(relation, counted_by_version(relation))]
 
     def tidy(self, dataset: Dataset, application: str) -> None:
         remove(self.cloud, f"{application}/{dataset.table}")
