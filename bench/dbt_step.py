@@ -5,38 +5,14 @@ and its events stored. Both store them in the same kind of instance. Ours runs w
 from, whose CPU is not in the table.
 """
 
-import atexit
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bench.dbt_project import beside_warm_parent, write_project
 from bench.frame import Comparison, Options, Side
-
-_PARENT = """
-import sys
-from pathlib import Path
-from caudal.forking.server import Server
-from caudal.transform.preloading import preload
-from caudal.transform.project import Project, prepare_manifest
-prepare_manifest(Project(Path(sys.argv[2]), Path(sys.argv[3])))
-preload()
-Server(Path(sys.argv[1])).serve(on_ready=lambda: print("ready", flush=True))
-"""
-
-_PROFILE = """
-bench:
-  target: local
-  outputs:
-    local:
-      type: duckdb
-      path: "{{ env_var('CAUDAL_DUCKDB_PATH') }}"
-      threads: 1
-      config_options:
-        extension_directory: "{{ env_var('CAUDAL_DUCKDB_EXTENSIONS', '') }}"
-"""
 
 
 def comparisons(options: Options) -> Iterator[Comparison]:
@@ -56,7 +32,6 @@ def comparisons(options: Options) -> Iterator[Comparison]:
 def ours(folder: str) -> Callable[[], object]:
     """The step as `transform.assets` makes it, in a process beside a warm parent."""
     from caudal.environment import Environment
-    from caudal.forking.server import ADDRESS
     from caudal.transform.assets import dbt_assets
     from caudal.transform.manifest import read_manifest
     from caudal.transform.project import Project, prepare_manifest
@@ -66,12 +41,7 @@ def ours(folder: str) -> Callable[[], object]:
     env = Environment("local", "bench", data, data)
     project = Project(Path(folder), env.state / "dbt", extensions=env.duckdb_extensions)
     definition = dbt_assets(env, project, read_manifest(prepare_manifest(project)), [])
-    command = [sys.executable, "-c", _PARENT, str(data / "parent"), folder, str(project.state)]
-    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    atexit.register(parent.kill)
-    assert parent.stdout is not None
-    assert parent.stdout.readline() == "ready\n"
-    os.environ[ADDRESS] = str(data / "parent")
+    beside_warm_parent(project.folder, project.state, data / "parent")
     with open_candidate(env) as candidate:
         with candidate.connect():
             pass
@@ -115,17 +85,6 @@ def _materialize(definition, resources) -> Callable[[], object]:
 
 
 def _project(work: Path, models: int) -> Path:
-    folder = work / f"models-{models}"
-    (folder / "models").mkdir(parents=True, exist_ok=True)
-    (folder / "profiles.yml").write_text(_PROFILE)
-    (folder / "dbt_project.yml").write_text(
-        "name: bench\nprofile: bench\nversion: '1.0'\nflags: {send_anonymous_usage_stats: false}\n"
-        "models: {bench: {+materialized: table}}\n"
-    )
-    tests = ["models:\n"]
-    for number in range(models):
-        above = "range(1000) t(id)" if number % 5 == 0 else f"{{{{ ref('model_{number - 1}') }}}}"
-        (folder / "models" / f"model_{number}.sql").write_text(f"select id, id % 7 as day, {number} as number from {above}\n")
-        tests.append(f"  - {{name: model_{number}, columns: [{{name: id, data_tests: [not_null]}}]}}\n")
-    (folder / "models" / "models.yml").write_text("".join(tests))
-    return folder
+    above = {n: "range(1000) t(id)" if n % 5 == 0 else f"{{{{ ref('model_{n - 1}') }}}}" for n in range(models)}
+    written = {f"model_{n}": f"select id, id % 7 as day, {n} as number from {read}" for n, read in above.items()}
+    return write_project(work / f"models-{models}", written, ["not_null"])

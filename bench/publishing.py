@@ -6,15 +6,12 @@ there, and readers and builder shut each other out. Ours copies the file, builds
 """
 
 import atexit
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.dbt_step import _PARENT, _PROFILE
+from bench.dbt_project import beside_warm_parent, write_project
 from bench.frame import Comparison, Options, Side
 
 MARTS = 10
@@ -86,7 +83,6 @@ def _nodes(manifest, chosen: str | None) -> list[str] | None:
 
 def _prepared(folder: str):
     from caudal.environment import Environment
-    from caudal.forking.server import ADDRESS
     from caudal.transform.manifest import read_manifest
     from caudal.transform.project import Project, prepare_manifest
     from caudal.warehouse.engine import verified_extensions
@@ -97,29 +93,12 @@ def _prepared(folder: str):
     trusted = verified_extensions(env)
     project = Project(Path(folder), env.state / "dbt", extensions=env.duckdb_extensions, trusted_extensions=trusted)
     manifest = read_manifest(prepare_manifest(project))
-    socket = tempfile.mkdtemp(prefix="caudal-") + "/parent"
-    parent = subprocess.Popen(
-        [sys.executable, "-c", _PARENT, socket, folder, str(project.state)], stdout=subprocess.PIPE, text=True
-    )
-    atexit.register(parent.kill)
-    assert parent.stdout is not None
-    assert parent.stdout.readline() == "ready\n"
-    os.environ[ADDRESS] = socket
+    beside_warm_parent(project.folder, project.state, Path(tempfile.mkdtemp(prefix="caudal-"), "parent"))
     return env, project, manifest
 
 
 def _project(work: Path, rows: int) -> Path:
-    folder = work / f"marts-{rows}"
-    (folder / "models").mkdir(parents=True, exist_ok=True)
-    (folder / "profiles.yml").write_text(_PROFILE)
-    (folder / "dbt_project.yml").write_text(
-        "name: bench\nprofile: bench\nversion: '1.0'\nflags: {send_anonymous_usage_stats: false}\n"
-        "models: {bench: {+materialized: table}}\n"
-    )
-    tests = ["models:\n"]
-    for name, count in [(f"mart_{number}", rows) for number in range(MARTS)] + [(SMALL, 1_000)]:
-        columns = ", ".join(f"hash(i + {seed}) as c{seed}" for seed in range(4))
-        (folder / "models" / f"{name}.sql").write_text(f"select i as id, {columns} from range({count}) t(i)\n")
-        tests.append(f"  - {{name: {name}, columns: [{{name: id, data_tests: [not_null, unique]}}]}}\n")
-    (folder / "models" / "models.yml").write_text("".join(tests))
-    return folder
+    columns = ", ".join(f"hash(i + {seed}) as c{seed}" for seed in range(4))
+    sizes = {**{f"mart_{number}": rows for number in range(MARTS)}, SMALL: 1_000}
+    models = {name: f"select i as id, {columns} from range({count}) t(i)" for name, count in sizes.items()}
+    return write_project(work / f"marts-{rows}", models, ["not_null", "unique"])

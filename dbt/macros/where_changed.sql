@@ -18,6 +18,19 @@
 {%- endmacro %}
 
 {#-
+    Keeps what a test compares its model with to the days that the test looks at, if these are not all. Caudal says so of tests
+    whose `meta.by_day` is true; the model itself is kept to them anyhow. See the guide, "Google Cloud".
+-#}
+{% macro where_tested(column, moment=none) -%}
+    {%- if config.get("tested_days") -%}
+        where
+        {%- if moment is none %} {{ column }} in ({{ config.get("tested_days") | join(", ") }})
+        {%- else %} {{ on_days(moment, config.get("tested_days")) }}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{#-
     The rows, as `columns`, of days that did not change themselves, and are said something else of because other days did: to be
     added to those of `where_changed`. They are read from the model's own table.
 -#}

@@ -16,6 +16,8 @@ from caudal.transform.manifest import Manifest, read_manifest
 from caudal.transform.outcome import BuildResult
 from caudal.transform.placing import Placement, incremental, views_read
 from caudal.transform.project import Project, prepare_manifest
+from caudal.transform.selection import resolve
+from caudal.transform.tested_days import days_to_test, passing
 from caudal.warehouse.bigquery.service import BigQuery
 from tests.services.cloud import BigQuery as Server
 
@@ -23,12 +25,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _LINEAGE = {"VARCHAR": "STRING", "BIGINT": "INT64", "TIMESTAMP WITH TIME ZONE": "TIMESTAMP"}
-
-
-def settings(server: Server) -> GoogleCloud:
-    """An environment of its own on the server."""
-    prefix = f"t{uuid.uuid4().hex[:8]}_"
-    return GoogleCloud(server.project, "EU", "lakes", prefix, bigquery_url=server.rest_url)
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,8 @@ class Engines:
         """Args: placed: attributes of the placement."""
         manifest = self.manifests[1]
         chosen = None if select is None else list(select)
-        placement = replace(self.placement(manifest, chosen), **placed)
+        tested = days_to_test(manifest, resolve(manifest, chosen), placed.get("days", {}), self.noted)
+        placement = replace(self.placement(manifest, chosen), **{"tested": tested, **placed})
         return build(self.there, manifest, database=placement, select=chosen)
 
     def table(self, relation: str) -> str:
@@ -152,10 +149,9 @@ def days(engines: Engines, noted: Mapping[str, str]) -> dict[str, Days]:
     versions = {f"raw.{name}": f"raw.{name} as of {at_ms}, with its columns" for name, at_ms in changed.items()}
     models = incremental(manifest, manifest.nodes)
     tables = {manifest.nodes[u].relation: engines.table(manifest.nodes[u].relation).strip("`") for u in models}
-    return days_to_build(engines.service, manifest, models, tables, {**noted, **versions})
+    return days_to_build(engines.service, manifest, models, manifest.nodes, tables, {**noted, **versions})
 
 
-def written_down(engines: Engines, built: Mapping[str, Days]) -> dict[str, str]:
-    """What a version would say of the tables once these days are built."""
-    nodes = engines.manifests[1].nodes
-    return {nodes[unique_id].relation: each.until for unique_id, each in built.items()}
+def written_down(engines: Engines, built: Mapping[str, Days], result: BuildResult) -> dict[str, str]:
+    """What a version would say of the tables once these days are built, with this result."""
+    return passing(result, {unique_id: each.until for unique_id, each in built.items()}, engines.noted)

@@ -15,7 +15,7 @@ import pytest
 
 from caudal.transform.project import Project
 from shop.quickstart import land
-from tests.services.both_engines import Engines, days, load_contracts, make_datasets, settings, written_down
+from tests.services.both_engines import Engines, days, load_contracts, make_datasets, written_down
 from tests.shop.conftest import contracts, load_raw, needs_quickstart, register_landed
 
 __all__ = ["contracts", "load_raw", "needs_quickstart", "register_landed"]
@@ -29,7 +29,7 @@ def engines(bigquery, contracts, load_raw, needs_quickstart, tmp_path_factory) -
     root = tmp_path_factory.mktemp("engines")
     # A quarter of 300 households; CAUDAL_TEST_EXTENT=year takes all 1.5 million lines.
     land(root / "home", sample=os.environ.get("CAUDAL_TEST_EXTENT") != "year")
-    cloud = settings(bigquery)
+    cloud = bigquery.settings("EU")
     state = root / "state"
     made = Engines(
         cloud,
@@ -49,8 +49,9 @@ def built(engines):
     """The results here and there."""
     whole = days(engines, {})
     assert {each.partitions for each in whole.values()} == {None}
-    engines.noted.update(written_down(engines, whole))
-    return engines.build_locally(), engines.build_there()
+    there = engines.build_there()
+    engines.noted.update(written_down(engines, whole, there))
+    return engines.build_locally(), there
 
 
 def test_every_model_builds_and_every_test_passes_on_both(built):
@@ -115,6 +116,9 @@ def test_days_that_changed_are_built_anew_and_come_to_what_a_whole_build_comes_t
     assert {u: set(days) for u, days in chosen.items()} == {
         "model.shop.fct_basket_lines": changed,
         "model.shop.fct_baskets": changed,
+        "model.shop.daily_totals": changed,
+        # Nothing uncatalogued was sold on the day that is gone: there is nothing to remove.
+        "model.shop.uncatalogued_sales": changed - {"date '2017-04-02'"},
         # Whether its last day is complete is said by which one is the last.
         "model.shop.daily_sales": changed | {newest_left},
     }
@@ -133,5 +137,44 @@ def test_days_that_changed_are_built_anew_and_come_to_what_a_whole_build_comes_t
             some, whole = (sum(j.bytes_processed for j in r.results[unique_id].jobs) for r in (result, built[1]))
             print(f"{result.manifest.nodes[unique_id].relation:32} {some:>12,} {whole:>12,}")
     # Nothing changed since; there is no build of no day.
-    again = days(engines, written_down(engines, placed))
+    again = days(engines, written_down(engines, placed, result))
     assert {u: each.partitions for u, each in again.items()} == dict.fromkeys(placed, (newest_left,))
+
+
+def test_a_bad_row_of_a_day_that_is_built_is_found_and_one_of_another_day_by_a_test_that_looks_at_all(engines, built, capsys):
+    lines, table = "model.shop.fct_basket_lines", engines.table("marts.fct_basket_lines")
+    raw = f"`{engines.cloud.table('loading.pos__transactions')}`"
+    names = ("basket_lines_have_no_negative_amount", "basket_lines_sell_what_the_transactions_sold")
+    tests = {check.name: u for u, check in built[1].manifest.checks.items() if check.name in names}
+
+    def again():
+        """The results of both tests once the days that changed are built, and written down."""
+        placed = {lines: days(engines, engines.noted)[lines]}
+        result = engines.build_there(select=[lines, *tests.values()], days=placed)
+        engines.noted.update(written_down(engines, placed, result))
+        return [result.results[tests[name]] for name in names]
+
+    def rows(day: str) -> int:
+        return next(iter(engines.service.query(f"SELECT count(*) FROM {table} WHERE day = DATE '{day}'")))[0]
+
+    engines.noted.clear()
+    whole = again()
+    assert [(each.status, each.days) for each in whole] == [("pass", None)] * 2
+    engines.service.query(f"UPDATE {table} SET sales = -5 WHERE day = DATE '2017-03-01'")
+    bad = f"UPDATE {raw} SET sales_value = {{}} WHERE CAST(transaction_timestamp AS DATE) = DATE '2017-01-05'"
+    engines.service.query(bad.format(-1))
+    negative, total = some = again()
+    assert (negative.status, negative.days, negative.failures) == ("fail", 1, rows("2017-01-05"))
+    assert negative.failing_rows is not None
+    assert (total.status, total.days) == ("pass", 1)
+    # A test that failed is not written down, and looks at all of the table.
+    engines.service.query(bad.format(1))
+    negative, total = again()
+    assert (negative.status, negative.days, negative.failures) == ("fail", None, rows("2017-03-01"))
+    assert (total.status, total.days) == ("pass", 1)
+    read = [[sum(job.bytes_processed for job in each.jobs) for each in tested] for tested in (some, whole)]
+    with capsys.disabled():
+        print(f"\n{'bytes processed':48} {'1 day':>12} {'whole':>12}")
+        for name, day, all_days in zip(names, *read, strict=True):
+            print(f"{name:48} {day:>12,} {all_days:>12,}")
+            assert day < all_days / 10

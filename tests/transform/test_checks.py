@@ -48,6 +48,34 @@ def test_a_check_says_what_it_looks_at(manifest):
     assert "unit test" in named(manifest, "amounts_are_added").description
 
 
+def test_dbts_own_tests_of_each_row_are_by_the_day_and_others_where_they_say_so(document, manifest):
+    by_day = {check.name: check.code for check in manifest.checks.values() if check.by_day}
+    assert set(by_day) == {"not_null_fct_sales_sale_id", "amount_is_known"}
+    assert len(set(by_day.values())) == 2
+    known, unique = (document["nodes"][u] for u in _named(document, "amount_is_known", "unique_fct_sales_sale_id"))
+    known["config"]["meta"], unique["config"]["meta"] = {"by_day": False}, {"by_day": True}
+    changed = parse_manifest(document)
+    assert {c.name for c in changed.checks.values() if c.by_day} == {"not_null_fct_sales_sale_id", "unique_fct_sales_sale_id"}
+    # What is added up over failing rows is no sum of what is found in each day.
+    unique["config"]["fail_calc"] = "sum(n_records)"
+    assert not named(parse_manifest(document), "unique_fct_sales_sale_id").by_day
+
+
+def test_the_code_of_a_test_is_its_macros_arguments_and_conditions(document, manifest):
+    before = named(manifest, "not_null_fct_sales_sale_id").code
+    assert named(parse_manifest(document), "not_null_fct_sales_sale_id").code == before
+    (unique_id,) = _named(document, "not_null_fct_sales_sale_id")
+    document["nodes"][unique_id]["config"]["where"] = "cents > 0"
+    narrowed = named(parse_manifest(document), "not_null_fct_sales_sale_id").code
+    document["macros"]["macro.dbt.default__test_not_null"]["macro_sql"] += " "
+    assert len({before, narrowed, named(parse_manifest(document), "not_null_fct_sales_sale_id").code}) == 3
+
+
+def _named(document: dict[str, Any], *names: str) -> list[str]:
+    by_name = {node["name"]: unique_id for unique_id, node in document["nodes"].items()}
+    return [by_name[name] for name in names]
+
+
 def test_a_unit_test_has_no_failing_rows_to_show(manifest):
     assert {check.name for check in manifest.checks.values() if not check.has_rows} == {"amounts_are_added"}
 

@@ -25,7 +25,7 @@ from caudal.transform.events import (
     node_metadata,
     table_schema,
 )
-from caudal.transform.manifest import Manifest, hidden_in
+from caudal.transform.manifest import Manifest, code_behind, hidden_in
 from caudal.transform.nodes import Node
 from caudal.transform.outcome import BuildResult, NodeResult
 from caudal.transform.placing import Placement, place, write_down
@@ -36,7 +36,7 @@ from caudal.transform.settling import settle
 from caudal.transform.spending import Allowance, OverBudget, allow, jobs_of_checks, settle_up
 from caudal.warehouse.audited import observation
 from caudal.warehouse.bigquery.account import accounted
-from caudal.warehouse.bigquery.budgets import BUDGET_TAG, IGNORE, WITHIN_BUDGET, Budget
+from caudal.warehouse.bigquery.budgets import WITHIN_BUDGET, Budget, ignored_by
 from caudal.warehouse.bigquery.costs import job_labels
 from caudal.warehouse.candidate import open_candidate
 from caudal.warehouse.engine import verified_extensions
@@ -73,7 +73,7 @@ def dbt_assets(
         specs=[asset_spec(node, manifest) for node in manifest.nodes.values()],
         check_specs=[
             *(check_spec(check, manifest) for check in manifest.checks.values()),
-            *(budget_spec(node, budgets[node.group]) for node in budgeted(env, manifest, budgets)),
+            *(budget_spec(node.key, node.group, budgets[node.group]) for node in budgeted(env, manifest, budgets)),
         ],
         can_subset=True,
         op_tags=precedence("transform"),
@@ -92,7 +92,7 @@ def dbt_assets(
             (nodes, checks),
             context.run_id,
             also={manifest.node_of[tuple(k.asset_key.path)].group for k in told},
-            ignored=context.run.tags.get(BUDGET_TAG) == IGNORE,
+            ignored_by=ignored_by(context.run.tags),
         )
         yield from budget_results(manifest, allowance, nodes, told)
         try:
@@ -100,22 +100,22 @@ def dbt_assets(
         except OverBudget as over:
             raise dg.Failure(str(over), allow_retries=False) from None
         version = None
+        placements: list[Placement] = []
         cause = Cause(by=f"dbt_{manifest.project}", run_id=context.run_id)
         labels = job_labels(f"dbt_{manifest.project}", context.run_id)
         with accounted(labels) as account, open_candidate(env, datasets) as candidate:
 
             def run_dbt(known: Manifest, select: Collection[str]) -> BuildResult:
                 database = candidate.path or place(known, select, candidate, labels)
-                built = build(
+                if isinstance(database, Placement):
+                    placements.append(database)
+                return build(
                     replace(project, trusted_extensions=verified_extensions(env)),
                     known,
                     database=database,
                     select=select,
                     on_result=lambda done: _log(context, manifest, done),
                 )
-                if isinstance(database, Placement):
-                    write_down(candidate, database, built)
-                return built
 
             def run(select: Collection[str]) -> BuildResult:
                 built = build_with_rules(manifest, select, candidate, run_dbt)
@@ -123,6 +123,8 @@ def dbt_assets(
                 return built
 
             result = settle(run([*nodes, *checks]), {*nodes, *checks}, candidate.restore, candidate.holds, run)
+            for placement in placements[:1]:  # Later ones only test again.
+                write_down(candidate, placement, result)
             if result.passed:
                 candidate.declare({manifest.nodes[u].relation: manifest.nodes[u].access for u in result.passed})
                 version = candidate.publish([manifest.nodes[u].relation for u in result.passed], cause)
@@ -153,7 +155,7 @@ def asset_spec(node: Node, manifest: Manifest) -> dg.AssetSpec:
             },
             skippable=True,
             group_name=node.group,
-            code_version=node.code_version,
+            code_version=code_behind(manifest, node),
             owners=list(node.owners),
             tags={"domain": node.key[1], **{_NOT_IN_A_TAG.sub("_", tag)[:_LONGEST_TAG]: "" for tag in node.tags}},
             kinds={"dbt", manifest.adapter or "sql", "view" if node.is_virtual else "table"},

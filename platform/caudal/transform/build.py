@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from caudal.google_cloud import GoogleCloud
+from caudal.transform.checks import Check
 from caudal.transform.dbt_process import DbtProcess, end, how_it_ended, start
 from caudal.transform.ended_jobs import end_jobs
 from caudal.transform.manifest import Manifest
 from caudal.transform.outcome import BuildResult, FailingRows, NodeResult, hold_back
 from caudal.transform.placing import Placement
-from caudal.transform.project import SERIALIZED, Project
+from caudal.transform.project import SERIALIZED, STAND_IN, Project
 from caudal.transform.selection import resolve, selection_flags
 from caudal.warehouse.bigquery.costs import job_labels
 
@@ -85,6 +86,8 @@ def build(
         # A view that was only taken along is told of where it failed, since what reads it did not come about.
         selected |= {u for u in database.beside if u in results and results[u].status not in ("success", "skipped")}
         results = {u: result for u, result in results.items() if u in selected or u not in database.beside}
+        looked_at = {u: len(days) for u, days in database.tested.items() if u in results}
+        results |= {u: dataclasses.replace(results[u], days=days) for u, days in looked_at.items()}
     held_back = hold_back(manifest, selected, results)
     return BuildResult(manifest, results, held_back, time.monotonic() - started)
 
@@ -105,10 +108,19 @@ def _request(
         "extensions": project.process_environment()["CAUDAL_DUCKDB_EXTENSIONS"],
         "trusted": [str(path) for path in project.trusted_extensions],
         "relations": {u: node.relation for u, node in manifest.nodes.items() if u in selected},
-        "tests": {u: check.whole_rows for u, check in manifest.checks.items() if u in selected and check.has_rows},
+        "tests": {u: _rows_of(c, manifest, database) for u, c in manifest.checks.items() if u in selected and c.has_rows},
         "asked_by": os.getpid(),
         "sample_rows": _SAMPLE_ROWS,
     }
+
+
+def _rows_of(check: Check, manifest: Manifest, database: Path | Placement) -> str | None:
+    """The SQL that selects the failing rows of a test, where they are."""
+    if isinstance(database, Path) or check.whole_rows is None:
+        return check.whole_rows
+    relation = manifest.relations[check.attached_to]
+    here, there = f"`{STAND_IN}.{relation}`", f"`{database.cloud.project}.{'.'.join(database.tables[relation])}`"
+    return check.whole_rows.replace(here.replace(".", "`.`"), there)
 
 
 def _placed(manifest: Manifest, placement: Placement) -> dict[str, Any]:
@@ -120,6 +132,7 @@ def _placed(manifest: Manifest, placement: Placement) -> dict[str, Any]:
         "project": placement.cloud.project,
         "tables": placement.tables,
         "days": {u: (d.partitions, d.carried) for u, d in placement.days.items() if d.partitions is not None},
+        "tested": {u: (nodes[manifest.checks[u].attached_to].day_column, days) for u, days in placement.tested.items()},
         "labels": {"caudal": placement.cloud.datasets.strip("_"), **placement.labels},
         "of_node": of_node,
         "maximum_bytes": {u: limit for u, n in about.items() if n in nodes and (limit := nodes[n].maximum_bytes)},

@@ -9,6 +9,7 @@ model's rows come from.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from caudal.contracts.rules import Rule
 from caudal.transform.lineage import Key, Lineage, Resource, meta
 from caudal.transform.nodes import Node
 
+#: Tests of dbt's own that look at each row by itself.
+_BY_ROW = ("not_null", "accepted_values")
 _DECLARED_ON_SOURCE = re.compile(r"source\(\s*['\"](?P<source>[^'\"]+)['\"]\s*,\s*['\"](?P<table>[^'\"]+)['\"]\s*\)")
 
 
@@ -36,6 +39,8 @@ class Check:
         has_rows: whether its SQL selects the failing rows (a unit test's does not).
         whole_rows: SQL that selects the failing rows with all their columns, where the test's own selects only the null.
         rule: what it is, if it is no test of dbt but a rule that YAML declares; see `caudal.transform.rules`.
+        by_day: whether what it finds in a table is what it finds in each of its days, see `caudal.transform.tested_days`.
+        code: of a test that is by the day: changes whenever what it selects does, by its macros, arguments or conditions.
 
     """
 
@@ -51,6 +56,8 @@ class Check:
     has_rows: bool = True
     whole_rows: str | None = None
     rule: Rule | None = None
+    by_day: bool = False
+    code: str = ""
 
 
 def attach_checks(document: Resource, lineage: Lineage, nodes: Mapping[str, Node]) -> tuple[dict[str, Check], dict[str, Key]]:
@@ -70,6 +77,7 @@ def attach_checks(document: Resource, lineage: Lineage, nodes: Mapping[str, Node
         if (asset, name) in taken:
             name = f"{name}_{hashlib.sha256(test['unique_id'].encode()).hexdigest()[:6]}"
         taken.add((asset, name))
+        is_by_day = _is_by_day(test) and test.get("attached_node") == attached_to
         checks[test["unique_id"]] = Check(
             unique_id=test["unique_id"],
             fqn=tuple(test["fqn"]),
@@ -82,6 +90,8 @@ def attach_checks(document: Resource, lineage: Lineage, nodes: Mapping[str, Node
             column=test.get("column_name"),
             has_rows=test["resource_type"] == "test",
             whole_rows=_whole_rows(test, lineage.sources.get(attached_to) or lineage.assets[attached_to]),
+            by_day=is_by_day,
+            code=_code(test, lineage) if is_by_day else "",
         )
     return checks, unattached
 
@@ -131,6 +141,21 @@ def _whole_rows(test: Resource, asset: Resource) -> str | None:
         return None
     only = f" and ({test['config']['where']})" if test["config"].get("where") else ""
     return f"select * from {asset['relation_name']} where {generic['kwargs']['column_name']} is null{only}"
+
+
+def _is_by_day(test: Resource) -> bool:
+    """Its `meta.by_day`, else whether it is one of dbt's own that look at each row by itself."""
+    macros = test.get("depends_on", {}).get("macros", [])
+    is_by_row = any(f"macro.dbt.test_{name}" in macros for name in _BY_ROW)
+    is_counted = test["config"].get("fail_calc", "count(*)") == "count(*)"
+    return bool(test.get("test_metadata")) and is_counted and bool(meta(test).get("by_day", is_by_row))
+
+
+def _code(test: Resource, lineage: Lineage) -> str:
+    arguments = (test.get("test_metadata") or {}).get("kwargs")
+    conditions = [test["config"].get(name) for name in ("where", "limit", "fail_calc")]
+    told = json.dumps([lineage.code_version(test), arguments, conditions], sort_keys=True, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def _name(test: Resource) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ _LONGEST_VALUE = 200
 def place(manifest: Any, asked: Mapping[str, Any]) -> None:
     """Have each node and source of dbt's manifest be the table that it is in this build, instead of its logical name.
 
-    Incremental models are told which partitions to build, or to be built whole.
+    Incremental models are told which partitions to build, or to be built whole; tests, which days to look at, if not all.
     """
     for resource in (*manifest.nodes.values(), *manifest.sources.values()):
         name = getattr(resource, "alias", None) or getattr(resource, "identifier", "")
@@ -44,6 +44,16 @@ def place(manifest: Any, asked: Mapping[str, Any]) -> None:
             node.config["partitions"], node.config["carried"] = partitions, carried
             # With another contract the digest is another one too, and the model is built whole.
             node.config.on_schema_change = "ignore"
+    for unique_id, (column, days) in asked["tested"].items():
+        config = manifest.nodes[unique_id].config
+        # Each generic test reads its model through `where`.
+        config.where = f"({config.where}) and {_on(column, days)}" if config.where else _on(column, days)
+        config["tested_days"] = days
+
+
+def _on(column: str, days: Sequence[str]) -> str:
+    """The rows that a test looks at: a row of no day is of none that was tested before."""
+    return f"(`{column}` in ({', '.join(days)}) or `{column}` is null)"
 
 
 def guarded_clients(asked: Mapping[str, Any]) -> None:
@@ -139,7 +149,8 @@ def look_closer(request: Mapping[str, Any], results: list[Any], jobs: Jobs, emit
         for result in built:
             _describe(client, result.node, emit)
         for result in failed:
-            sql = request["tests"][result.node.unique_id] or result.node.compiled_code
+            sql, days = request["tests"][result.node.unique_id], request["bigquery"]["tested"].get(result.node.unique_id)
+            sql = (f"{sql} and {_on(*days)}" if days else sql) if sql else result.node.compiled_code
             _sample(client, credentials, result.node.unique_id, sql, request["sample_rows"], jobs, emit)
     finally:
         client.close()

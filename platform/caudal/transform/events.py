@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import dagster as dg
 
-from caudal.contracts.masking import mask_text
+from caudal.contracts.masking import mask_told
 from caudal.google_cloud import GoogleCloud
 from caudal.transform.columns.stored import Stored
 from caudal.transform.nodes import Node
@@ -89,6 +89,8 @@ def check_metadata(
     }
     if done.failures is not None:
         metadata["failures"] = dg.MetadataValue.int(done.failures)
+    if done.days is not None:
+        metadata["days looked at"] = dg.MetadataValue.int(done.days)
     if done.tried is not None:
         return metadata | rule_metadata(done.tried)
     if done.failing_rows is not None:
@@ -109,15 +111,8 @@ def _rows(failing: FailingRows, personal: Collection[str]) -> dg.TableMetadataVa
     names = failing.columns
     return dg.MetadataValue.table(
         records=[
-            dg.TableRecord({n: _masked(v) if n in personal else v for n, v in zip(names, row, strict=True)})
+            dg.TableRecord({n: mask_told(v) if n in personal else v for n, v in zip(names, row, strict=True)})
             for row in failing.rows
         ],
         schema=dg.TableSchema([dg.TableColumn(name, "string") for name in names]),
     )
-
-
-def _masked(value: str | None) -> str | None:
-    """The shape of a text; of numbers and days, which are text by now, nothing."""
-    if value is None:
-        return None
-    return mask_text(value if any(c.isalpha() for c in value) else 0)

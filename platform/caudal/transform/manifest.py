@@ -5,6 +5,7 @@ The format is described at https://docs.getdbt.com/reference/artifacts/manifest-
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from pathlib import Path
 
 from caudal.contracts.masking import Names, is_masked
 from caudal.transform.checks import Check, attach_checks
+from caudal.transform.columns.passing import passed_on
+from caudal.transform.columns.project import COLUMNS
+from caudal.transform.columns.stored import Stored, StoredTable
 from caudal.transform.lineage import Key, Lineage, Resource
 from caudal.transform.nodes import Node, classification_of, read_nodes
 from caudal.warehouse.published import PublishedTable
@@ -50,6 +54,11 @@ class Manifest:
     def node_of(self) -> Mapping[Key, Node]:
         """Nodes by asset key."""
         return {node.key: node for node in self.nodes.values()}
+
+    @cached_property
+    def tables(self) -> Mapping[str, StoredTable]:
+        """Of which columns each column is made, by asset key joined by `/`, as far as it was read of this manifest."""
+        return Stored.read(self.path.with_name(COLUMNS)).tables
 
     @cached_property
     def relations(self) -> Mapping[str, str]:
@@ -101,13 +110,28 @@ def read_through_views(manifest: Manifest, read: Iterable[str]) -> list[str]:
     return list(found)
 
 
+def code_behind(manifest: Manifest, node: Node) -> str:
+    """The code version of a node that holds data: that of its own code, and of the views through which it reads.
+
+    A view's own refresh is no news to what lies below it, since it shows at once what it reads. New code of it is.
+    """
+    read = () if node.is_virtual else read_through_views(manifest, node.parents)
+    views = sorted(u for u in read if u in manifest.nodes and manifest.nodes[u].is_virtual)
+    if not views:
+        return node.code_version
+    versions = [node.code_version, *(manifest.nodes[view].code_version for view in views)]
+    return hashlib.sha256("\0".join(versions).encode()).hexdigest()[:16]
+
+
 def personal_columns(manifest: Manifest, node: Node) -> Names:
     """The columns of a node whose values are masked: those that it classifies, and those of such a name elsewhere.
 
-    Where the name says too much, the model classifies its column as `public`.
+    So are copies of such a column under another name, as far as column lineage is known. Where all this says too much, the
+    model classifies its column as `public`.
     """
     public = [c.name for c in node.columns if c.classification is not None and not is_masked(c.classification)]
-    return (manifest.personal - public) | [c.name for c in node.columns if is_masked(c.classification)]
+    declared = [c.name for c in node.columns if is_masked(c.classification)]
+    return ((manifest.personal | passed_on(manifest.personal, manifest.tables, manifest.node_of, node)) - public) | declared
 
 
 def hidden_in(manifest: Manifest, check: Check) -> Names:

@@ -9,6 +9,8 @@ from caudal.contracts.access import Access, RowPolicy, row_policies
 from caudal.contracts.masking import is_masked
 from caudal.transform.lineage import Key, Lineage, Resource, meta
 
+INCREMENTAL = "incremental"
+
 
 class ManifestError(ValueError):
     """The manifest cannot be turned into assets. The message says which dbt resources, and what to do."""
@@ -49,6 +51,7 @@ class Node:
         owners: e-mail addresses and `team:<name>`.
         days_of, with_newest: its `meta.days`, see `incremental`: `of`, the raw table whose days are its days, and whether the
             newest day is always built anew, since it says of itself that it is the newest.
+        day_column: the date by whose days its table is partitioned in BigQuery, or None.
         row_access: its `meta.row_access`: who sees which of its rows in BigQuery.
         maximum_bytes: its `meta.maximum_bytes`: no query that makes or tests it may be billed for more in BigQuery.
 
@@ -72,6 +75,7 @@ class Node:
     row_access: tuple[RowPolicy, ...] = ()
     days_of: str | None = None
     with_newest: bool = False
+    day_column: str | None = None
 
     @property
     def access(self) -> Access:
@@ -129,7 +133,15 @@ def _node(resource: Resource, lineage: Lineage) -> Node:
         row_access=_row_access(resource),
         days_of=(meta(resource).get("days") or {}).get("of"),
         with_newest=bool((meta(resource).get("days") or {}).get("with_newest")),
+        day_column=_day_column(resource),
     )
+
+
+def _day_column(resource: Resource) -> str | None:
+    said = resource["config"].get("partition_by")
+    if not isinstance(said, Mapping) or (said.get("data_type", "date"), said.get("granularity", "day")) != ("date", "day"):
+        return None
+    return str(said["field"])
 
 
 def _row_access(resource: Resource) -> tuple[RowPolicy, ...]:

@@ -45,6 +45,7 @@ class NodeResult:
             if it was not built.
         failing_rows: of a test that failed or warned.
         tried: of a rule that is no test of dbt: what was found, expected and kept.
+        days: of a test that looked at some days of its table alone: how many.
         jobs: the jobs in BigQuery that it took, those that failed left out, in the order in which they ended.
 
     """
@@ -60,6 +61,7 @@ class NodeResult:
     columns: tuple[tuple[str, str], ...] = ()
     failing_rows: FailingRows | None = None
     tried: Tried | None = None
+    days: int | None = None
     jobs: tuple[Job, ...] = ()
 
     @property

@@ -11,15 +11,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from caudal.transform.incremental import Days, days_to_build
+from caudal.transform.incremental import Days, built_whole, days_to_build
 from caudal.transform.manifest import Manifest, read_through_views
+from caudal.transform.nodes import INCREMENTAL
+from caudal.transform.tested_days import days_to_test, passing
 
 if TYPE_CHECKING:
     from caudal.google_cloud import GoogleCloud
     from caudal.transform.outcome import BuildResult
     from caudal.warehouse.candidate import Candidate
-
-INCREMENTAL = "incremental"
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,9 @@ class Placement:
         beside: views that are made besides what is selected, by unique id; they are not reported.
         days: of incremental models, by unique id: what is built of each, and what to write down of its table then. A model
             that is not here, or whose table is not there yet, is built whole.
+        whole: of other tables that are built, by unique id: what to write down of each then.
+        tested: of tests that look at some days alone, by unique id: these. All others look at whole tables.
+        made_of: what was written down of each relation when the build began.
         labels: of each job: the run, and whatever else is known of all of them.
 
     """
@@ -39,6 +42,9 @@ class Placement:
     tables: Mapping[str, tuple[str, str]]
     beside: frozenset[str] = frozenset()
     days: Mapping[str, Days] = field(default_factory=dict)
+    whole: Mapping[str, str] = field(default_factory=dict)
+    tested: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    made_of: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -79,14 +85,16 @@ def place(manifest: Manifest, selected: Collection[str], candidate: Candidate, l
         [nodes[u].relation for u in added_to],
     )
     tables = {nodes[u].relation: ".".join((cloud.project, *candidate.physical(nodes[u].relation))) for u in added_to}
-    made_of = candidate.made_of() if added_to else {}
-    days = days_to_build(BigQuery(cloud, labels), manifest, added_to, tables, made_of) if added_to else {}
-    return Placement(cloud, {r: candidate.physical(r) for r in manifest.relations.values()}, beside, days, labels)
+    made_of = candidate.made_of()
+    days = days_to_build(BigQuery(cloud, labels), manifest, added_to, selected, tables, made_of) if added_to else {}
+    whole = built_whole(manifest, selected, made_of)
+    placed = {r: candidate.physical(r) for r in manifest.relations.values()}
+    return Placement(cloud, placed, beside, days, whole, days_to_test(manifest, selected, days, made_of), made_of, labels)
 
 
 def write_down(candidate: Candidate, placement: Placement, result: BuildResult) -> None:
-    """Have `candidate` say, when it is published, what each incremental model that was built well was built of."""
-    well = {u for u, done in result.results.items() if done.status == "success"}
-    built = {result.manifest.nodes[u].relation: each.until for u, each in placement.days.items() if u in well and each.until}
-    if built:
-        candidate.write_down(built)
+    """Have `candidate` say of each table that passed what it was built of, and which tests by the day passed on it."""
+    built = {u: each.until for u, each in placement.days.items() if u in result.passed and each.until}
+    whole = {result.manifest.nodes[u].relation: told for u, told in placement.whole.items() if u in result.passed and told}
+    if built or whole:
+        candidate.write_down(whole | passing(result, built, placement.made_of))

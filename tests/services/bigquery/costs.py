@@ -1,9 +1,12 @@
 """Bytes that a statement reads: local-bigquery says 0 of all. By BigQuery's sizes of types, columns read, and partitions.
 
-What it leaves out: a column counts when a column of its name is named anywhere in the statement, and all do below a star.
+What it leaves out: a column counts when a column of its name is named anywhere in the statement, and all of a table do that a
+star is directly of.
 Partitions are left out by conditions on the partitioning column itself, also through views that pass it on as it is, and in
 the WHEN clauses of a MERGE. https://cloud.google.com/bigquery/docs/using-dml-with-partitioned-tables#pruning_partitions
 """
+
+from collections import Counter
 
 import sqlglot
 from local_bigquery.catalog import names, tables
@@ -42,15 +45,17 @@ def serve() -> None:
 
 def costed(run_statement):
     def run_and_cost(cursor, tree, context, destination, config, dry_run, isolated):
-        read = [] if reads_nothing(tree) else list(scans(cursor, tree, context))
-        billed = sum(max(LEAST_OF_A_TABLE, -(-each // MEGABYTE) * MEGABYTE) for each in read)
+        read = Counter()
+        for table, scanned_bytes in [] if reads_nothing(tree) else scans(cursor, tree, context):
+            read[table] += scanned_bytes
+        billed = sum(max(LEAST_OF_A_TABLE, -(-each // MEGABYTE) * MEGABYTE) for each in read.values())
         most = config.maximumBytesBilled
         if not dry_run and most and billed > int(most):
             reason = f"Query exceeded limit for bytes billed: {most}. {billed} or higher required."
             raise BigQueryError("bytesBilledLimitExceeded", reason)
         statistics = run_statement(cursor, tree, context, destination, config, dry_run, isolated)
         billed = 0 if dry_run else billed
-        return statistics.replace(totalBytesProcessed=str(sum(read)), totalBytesBilled=str(billed))
+        return statistics.replace(totalBytesProcessed=str(read.total()), totalBytesBilled=str(billed))
 
     return run_and_cost
 
@@ -81,7 +86,7 @@ def reads_nothing(tree) -> bool:
 
 
 def scans(cursor, tree, context):
-    """The bytes read of each table."""
+    """Each table that is read, and the bytes of it; as often as it is named."""
     within = {cte.alias_or_name.casefold() for cte in tree.find_all(exp.CTE)}
     target = names.target(tree)
     for table in tree.find_all(exp.Table):
@@ -99,14 +104,14 @@ def scans(cursor, tree, context):
         if stored.view:
             yield from scans(cursor, narrowed(parse(stored.view.query)[0], tree, table), Context(*reference[:2]))
         elif stored.schema_ and stored.schema_.fields:
-            yield scanned(cursor, tree, context, table, reference, stored)
+            yield tuple(reference), scanned(cursor, tree, context, table, reference, stored)
 
 
 def narrowed(view, tree, table):
     """A view's query with what of it the statement that names it as `table` asks for."""
     if not isinstance(view, exp.Select) or view.args.get("group") or view.args.get("distinct"):
         return view
-    view, every, named = view.copy(), *columns_of(tree)
+    view, every, named = view.copy(), *columns_of(tree, table)
     passed = {each.alias_or_name.casefold(): each.unalias() for each in view.expressions}
     for condition in conditions(tree, table):
         columns = list(condition.find_all(exp.Column))
@@ -121,11 +126,18 @@ def narrowed(view, tree, table):
     return view
 
 
-def columns_of(tree) -> tuple[bool, set[str]]:
-    """Whether every column is asked for, and the names of those that are."""
+def columns_of(tree, table) -> tuple[bool, set[str]]:
+    """Whether every column of the table is asked for, and the names of those that are."""
     named = {part.casefold() for column in tree.find_all(exp.Column) for part in (column.name, column.table)}
-    every = any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
+    every = any(is_star_of(star, table) for star in tree.find_all(exp.Star))
     return every or isinstance(tree, exp.Delete) or tree.args.get("clone") is not None, named
+
+
+def is_star_of(star, table) -> bool:
+    """A star of a subquery asks for what that one selects, which is named there."""
+    if isinstance(star.parent, exp.Count) or star.find_ancestor(exp.Select) is not table.find_ancestor(exp.Select):
+        return False
+    return not isinstance(star.parent, exp.Column) or is_of(star.parent, table)
 
 
 def is_of(column, table) -> bool:
@@ -148,7 +160,7 @@ def conditions_of(where):
 
 
 def scanned(cursor, tree, context, table, reference, stored) -> int:
-    every, named = columns_of(tree)
+    every, named = columns_of(tree, table)
     read = [field for field in stored.schema_.fields if every or field.name.casefold() in named]
     sizes = [f"CASE WHEN {quote(field.name)} IS NULL THEN 0 ELSE {size(field)} END" for field in read]
     source, where, bound = tables.name(*reference), *pruned(tree, context, table, stored)

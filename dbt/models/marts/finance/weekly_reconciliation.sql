@@ -3,10 +3,10 @@ with
 warehouse as (
     select
         week,
-        count(*) as transactions,
-        count(distinct basket_id) as baskets,
+        cast(sum(lines) as bigint) as transactions,
+        cast(sum(baskets) as bigint) as baskets,
         sum(sales) as sales
-    from {{ ref("fct_basket_lines") }}
+    from {{ ref("daily_totals") }}
     group by week
 ),
 

@@ -5,7 +5,7 @@ catalogue as (
 ),
 
 mentioned as (
-    select product_id from {{ ref("stg_pos__transactions") }}
+    select product_id from {{ ref("uncatalogued_sales") }}
     union all
     select product_id from {{ ref("stg_product_db__coupons") }}
 ),
