@@ -9,6 +9,7 @@
 | `CAUDAL_GCP_IMPERSONATE` | a service account to act as, by its address | none: whoever the credentials are of |
 | `CAUDAL_GCP_MAXIMUM_BYTES` | a query that would be billed for more bytes is refused before it runs | none |
 | `CAUDAL_GCP_USD_PER_TIB` | the price of a TiB that a query reads, for estimates | 6.25 |
+| `CAUDAL_GCP_READ_USD_PER_TIB` | the price of a TiB read through the Storage Read API, for estimates | 1.1 |
 | `CAUDAL_GCP_CANDIDATE_HOURS` | a candidate that nobody removed expires after so many hours | 24 |
 | `CAUDAL_GCP_BRANCH_DAYS` | tables of a branch's environment expire so many days after they were made | 14 |
 | `CAUDAL_GCP_POLICY_TAGS` | a policy tag for each classification, `personal=projects/...`, with commas | none |
@@ -66,7 +67,8 @@ class GoogleCloud:
         datasets: what the names of this environment's datasets begin with; `{company}` is filled in.
         impersonate: the address of the service account to act as, or None.
         maximum_bytes: a query that would be billed for more is refused by BigQuery; None for no limit.
-        usd_per_tib: the price of 2**40 bytes billed, in US dollars.
+        usd_per_tib: the price of 2**40 bytes billed for queries, in US dollars.
+        read_usd_per_tib: that of 2**40 bytes read through the Storage Read interface.
         candidate_hours: how long a candidate stands that nobody removed.
         branch_days: how long tables of a branch's environment stay.
         policy_tags: classifications of columns, each with the resource name of its policy tag.
@@ -82,6 +84,7 @@ class GoogleCloud:
     impersonate: str | None = None
     maximum_bytes: int | None = None
     usd_per_tib: float = 6.25
+    read_usd_per_tib: float = 1.1
     candidate_hours: float = 24
     branch_days: float = 14
     policy_tags: tuple[tuple[str, str], ...] = ()
@@ -106,6 +109,7 @@ class GoogleCloud:
             impersonate=reader.text("IMPERSONATE", _ACCOUNT, "a service account's address", "") or None,
             maximum_bytes=int(reader.number("MAXIMUM_BYTES", 0)) or None,
             usd_per_tib=reader.number("USD_PER_TIB", cls.usd_per_tib),
+            read_usd_per_tib=reader.number("READ_USD_PER_TIB", cls.read_usd_per_tib),
             candidate_hours=reader.number("CANDIDATE_HOURS", cls.candidate_hours, least=1),
             branch_days=reader.number("BRANCH_DAYS", cls.branch_days, least=1),
             policy_tags=_policy_tags(reader.text("POLICY_TAGS", _POLICY_TAGS, _POLICY_TAGS_EXPECTED, "")),
@@ -127,6 +131,7 @@ class GoogleCloud:
             "CAUDAL_GCP_IMPERSONATE": self.impersonate or "",
             "CAUDAL_GCP_MAXIMUM_BYTES": str(self.maximum_bytes or ""),
             "CAUDAL_GCP_USD_PER_TIB": str(self.usd_per_tib),
+            "CAUDAL_GCP_READ_USD_PER_TIB": str(self.read_usd_per_tib),
             "CAUDAL_GCP_CANDIDATE_HOURS": str(self.candidate_hours),
             "CAUDAL_GCP_BRANCH_DAYS": str(self.branch_days),
             "CAUDAL_GCP_POLICY_TAGS": ",".join("=".join(each) for each in self.policy_tags),
@@ -166,6 +171,10 @@ class GoogleCloud:
     def usd(self, bytes_billed: int) -> float:
         """What so many billed bytes cost by the price of on-demand queries, in US dollars."""
         return bytes_billed / 2**40 * self.usd_per_tib
+
+    def usd_of_reading(self, bytes_read: int) -> float:
+        """What it costs to read so many bytes through the Storage Read interface, in US dollars."""
+        return bytes_read / 2**40 * self.read_usd_per_tib
 
 
 def label(text: str) -> str:

@@ -34,10 +34,14 @@ def run(cloud, seen) -> Callable[..., dg.ExecuteInProcessResult]:
     def ask(number: str) -> None:
         asked = BigQuery(cloud.cloud)
         seen.append(asked)
+        if asked.account.purse is not None:
+            asked.account.purse.query(lambda: TIB // 10, None)
         asked.note(Job(f"{number}-{len(seen)}", "query", TIB // 10, TIB // 10, 2000))
 
     def definitions() -> dg.Definitions:
-        @dg.asset(key=["predictions", "sales", "forecast"], group_name="sales", owners=["team:forecasters"])
+        daily = dg.AssetSpec(["marts", "sales", "daily"], metadata={"dagster/table_name": "marts.daily"})
+
+        @dg.asset(key=["predictions", "sales", "forecast"], deps=[daily], group_name="sales", owners=["team:forecasters"])
         def forecast() -> dg.MaterializeResult:
             ask("forecast")
             return dg.MaterializeResult(metadata={"rows": 3, "jobs": "told by itself"})
@@ -56,12 +60,21 @@ def run(cloud, seen) -> Callable[..., dg.ExecuteInProcessResult]:
             ask("broken")
             raise ValueError("the model has no history")
 
+        @dg.asset(group_name="sales", deps=[daily], io_manager_def=dg.mem_io_manager)
+        def valued() -> int:
+            return 3
+
+        @dg.asset(group_name="sales")
+        def greedy() -> None:
+            BigQuery(cloud.cloud).note(Job("session", "read", 2 * TIB))
+            seen.append(BigQuery(cloud.cloud))
+
         @dg.asset_check(asset=["predictions", "sales", "forecast"])
         def plausible() -> dg.AssetCheckResult:
             ask("check")
             return dg.AssetCheckResult(passed=True)
 
-        return dg.Definitions(assets=[forecast, load, broken], asset_checks=[plausible])
+        return dg.Definitions(assets=[daily, forecast, load, broken, valued, greedy], asset_checks=[plausible])
 
     def materialize(
         key: str, budgets: Mapping[str, Budget] | None = None, tags: Mapping[str, str] | None = None
@@ -109,23 +122,93 @@ def test_what_a_step_that_failed_was_billed_for_is_counted(run, cloud):
     assert Spending.of(cloud).billed_today_usd("sales") == pytest.approx(0.625)
 
 
-def test_nothing_starts_once_the_budget_is_used_up(run, seen, cloud):
+@pytest.fixture
+def sizes(monkeypatch) -> dict[str, int]:
+    """The bytes of published tables, which BigQuery would be asked for."""
+    found = {"marts.daily": TIB // 2}
+    monkeypatch.setattr("caudal.warehouse.bigquery.sizes.Sizes.size", lambda _, relation: found.get(relation))
+    return found
+
+
+def told_of(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    return {e.asset_key.to_user_string(): e for e in result.get_asset_check_evaluations() if e.check_name == "within_budget"}
+
+
+def test_a_step_that_would_read_more_than_is_left_is_refused_by_a_check_before_it_starts(run, seen, sizes, cloud):
+    result = run("predictions/sales/forecast", {"sales": Budget(usd_per_day=0.5)})
+    assert not result.success
+    assert seen == []
+    told = told_of(result)["predictions/sales/forecast"]
+    assert (told.passed, told.severity, told.blocking) == (False, dg.AssetCheckSeverity.ERROR, True)
+    assert "would spend 0.55 USD in this step. Its budget is 0.50 USD a day" in (told.description or "")
+    assert Spending.of(cloud).look("next", {"sales": 0.5}, {"sales": Budget(usd_per_day=0.5)})[0].fits, "nothing is kept"
+
+
+def test_a_step_that_fits_says_so_and_returns_what_it_returned_before(run, sizes):
+    result = run("valued", {"sales": Budget(usd_per_day=0.6)})
+    assert result.success
+    assert told_of(result)["valued"].passed
+    assert result.asset_value("valued") == 3
+
+
+def test_a_group_without_a_budget_has_no_check_and_asks_nobody(run):
+    assert told_of(run("valued", {"warehouse": Budget(usd_per_day=1)})) == {}
+
+
+def test_while_a_step_goes_on_another_cannot_spend_what_it_has_set_aside(run, seen, sizes, cloud):
+    budget = {"sales": Budget(usd_per_day=1)}
+    Spending.of(cloud).reserve("another run", {"sales": 0.5}, budget)
+    assert "0.50 USD set aside by other steps" in (told_of(run("valued", budget))["valued"].description or "")
+    assert seen == []
+
+
+def test_a_query_that_the_budget_has_nothing_left_for_is_not_run(run, seen, cloud):
+    result = run("broken", {"sales": Budget(usd_per_day=0.5)})
+    failed = next(e.step_failure_data.error for e in result.all_events if e.is_step_failure)
+    assert (
+        "would be billed for 109,951,162,777 bytes, 0.62 USD, and the budget of the group `sales` has 0.50 USD left"
+        in failed.message
+    )
+    assert Spending.of(cloud).billed_today_usd("sales") == 0
+
+
+def test_a_read_of_what_no_asset_above_told_of_is_not_begun_either(run, seen, cloud):
+    assert not run("greedy", {"sales": Budget(usd_per_day=2)}).success
+    assert seen == []
+    assert run("greedy", {"sales": Budget(usd_per_day=3)}).success
+    assert Spending.of(cloud).billed_today_usd("sales") == pytest.approx(2.2)
+
+
+def test_who_ignores_a_budget_is_named_by_the_check(run, sizes):
+    tags = {"caudal/budget": "ignore", "caudal/budget_by": "ann@example.com"}
+    result = run("valued", {"sales": Budget(usd_per_day=0.1)}, tags)
+    assert result.success
+    told = told_of(result)["valued"]
+    assert (told.passed, told.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert told.metadata["ignored by"].value == "ann@example.com"
+    assert "ann@example.com lets it go ahead" in (told.description or "")
+
+
+def test_nothing_starts_once_the_budget_is_used_up(run, seen, sizes, cloud):
     Spending.of(cloud).count("earlier", [Spent("j", "sales", "x", 0, 5.01)])
-    result = run("predictions/sales/forecast", {"sales": Budget(usd_per_day=5)})
+    result = run("valued", {"sales": Budget(usd_per_day=5)})
     assert not result.success
     assert [asked.labels["asset"] for asked in seen] == []
     failed = next(e.step_failure_data.error for e in result.all_events if e.is_step_failure)
     assert "5.00 USD a day: 5.01 USD billed today" in failed.message
 
 
-def test_no_query_may_be_billed_for_more_than_is_left(run, seen, cloud):
-    Spending.of(cloud).count("earlier", [Spent("j", "sales", "x", 0, 5.0)])
-    run("broken", {"sales": Budget(usd_per_day=5.625)})
-    assert seen[0].account.maximum_bytes == pytest.approx(TIB // 10, abs=2)
+def test_a_query_may_be_billed_for_its_estimate_and_a_script_for_what_is_left(run, seen, cloud):
     run("broken", {"sales": Budget(usd_per_day=50)})
-    assert seen[1].account.maximum_bytes == TIB, "the settings' own limit holds too"
+    purse = seen[0].account.purse
+    assert purse is not None
+    assert purse.query(lambda: 77, None) == 77
+    assert purse.query(lambda: 77, 50) == 50, "its own limit holds too"
+    left = (50 - 0.625) / 6.25 * TIB
+    assert purse.query(lambda: 0, None) == pytest.approx(left, rel=1e-6)
+    assert purse.query(lambda: 0, TIB) == TIB
     run("broken", {"sales": Budget(usd_per_day=1)}, {"caudal/budget": "ignore"})
-    assert seen[2].account.maximum_bytes is None
+    assert seen[1].account.purse is None
 
 
 def test_locally_no_account_is_kept(run, env):

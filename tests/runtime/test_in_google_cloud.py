@@ -62,6 +62,13 @@ def test_a_command_says_what_is_wrong_with_the_settings_and_shows_no_stack(comma
     ]
 
 
+def test_where_tells_the_bucket_and_the_datasets(tmp_path: Path):
+    done = run("-m", "caudal.cli", "where", data=tmp_path, **RIGHT)
+    told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert (told["lake"], told["raw"]) == ("gs://acme-data/shop/lake", "shop_raw")
+    assert "published" not in told
+
+
 def test_a_code_location_with_wrong_settings_is_told_as_that_by_dagster(monkeypatch: pytest.MonkeyPatch):
     from dagster._utils.error import serializable_error_info_from_exc_info
 

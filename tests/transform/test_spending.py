@@ -166,7 +166,7 @@ def test_a_run_with_the_tag_goes_ahead_and_the_check_warns(run, answers, cloud):
     assert result.success
     told = checks(result)[f"{FCT}:within_budget"]
     assert (told.passed, told.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert told.metadata["ignored"].value == "the run's tag says so"
+    assert told.metadata["ignored by"].value == "somebody who started it outside of the web page"
 
 
 def test_a_step_that_dies_leaves_its_estimate_counted(run, answers, cloud, monkeypatch):

@@ -41,7 +41,7 @@ def guard(definitions: dg.Definitions) -> dg.Definitions:
 def _guarded(context: dg.OpExecutionContext) -> Generator[Around]:
     """A time limit, and errors judged."""
     with ExitStack() as limited, _answered_for(context):
-        yield Around(_limit(context, limited), lambda error: _fail(context, error))
+        yield Around(running=_limit(context, limited), failed=lambda error: _fail(context, error))
 
 
 def _fail(context: dg.OpExecutionContext, error: Exception) -> None:

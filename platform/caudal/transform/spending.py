@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from caudal.transform.estimating import Estimate, estimate, limits
 from caudal.transform.manifest import Manifest
 from caudal.warehouse.bigquery.budgets import Budget, Verdict
+from caudal.warehouse.bigquery.costs import usd_of
 from caudal.warehouse.bigquery.spending import Reserved, Spending, Spent
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def allow(
     run_id: str,
     *,
     also: Collection[str] = (),
-    ignored: bool = False,
+    ignored_by: str = "",
     asked: Asked | None = None,
 ) -> Allowance:
     """Ask whether a step may build these nodes and run these tests, both by unique id, and set aside what that would cost.
@@ -88,7 +89,7 @@ def allow(
 
     Args:
         also: groups whose budgets are asked about though nothing of them is built.
-        ignored: go ahead whatever the limits say.
+        ignored_by: who lets it go ahead whatever the limits say.
 
     Raises:
         caudal.warehouse.bigquery.explained.BigQueryError: BigQuery cannot be asked for estimates.
@@ -107,12 +108,12 @@ def allow(
 
         asked = Sizes(BigQuery(env.cloud))
     estimates = estimate(asked, manifest, nodes, checks)
-    over = {} if ignored else limits(manifest, estimates)
+    over = {} if ignored_by else limits(manifest, estimates)
     by_group: dict[str, float] = defaultdict(float, dict.fromkeys(groups & set(budgets), 0.0))
     for one in estimates:
         by_group[one.group] += env.cloud.usd(one.all_bytes_billed)
     spending = Spending.of(env)
-    reserved = spending.reserve(run_id, by_group, budgets, ignored=ignored)
+    reserved = spending.reserve(run_id, by_group, budgets, ignored_by=ignored_by)
     if over and not reserved.refused:
         spending.settle(reserved, ())
     return Allowance(env.cloud, reserved, estimates, over)
@@ -130,7 +131,7 @@ def settle_up(env: Environment, manifest: Manifest, allowance: Allowance, others
     spent = [_spent(allowance.cloud, manifest, unique_id, job) for unique_id, job in allowance.jobs]
     known = {one.job_id for one in spent}
     shared = [job for job in others if job.id not in known]
-    spent += [Spent(job.id, SHARED, SHARED, job.bytes_billed, allowance.cloud.usd(job.bytes_billed)) for job in shared]
+    spent += [Spent(job.id, SHARED, SHARED, job.bytes_billed, usd_of(allowance.cloud, [job])) for job in shared]
     Spending.of(env).settle(allowance.reserved, spent)
 
 
@@ -143,4 +144,4 @@ def _spent(cloud: GoogleCloud, manifest: Manifest, unique_id: str, job: Job) -> 
     about = manifest.checks[unique_id].attached_to if unique_id in manifest.checks else unique_id
     node = manifest.nodes.get(about)
     group, asset = (node.group, "/".join(node.key)) if node else ("raw", about)
-    return Spent(job.id, group, asset, job.bytes_billed, cloud.usd(job.bytes_billed))
+    return Spent(job.id, group, asset, job.bytes_billed, usd_of(cloud, [job]))

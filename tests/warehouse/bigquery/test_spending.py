@@ -92,11 +92,11 @@ def test_one_group_over_its_budget_sets_nothing_aside_for_any(spending):
 
 
 def test_a_run_that_ignores_its_budget_goes_ahead_and_says_so(spending):
-    reserved = spending.reserve("run", {"sales": 7.0}, {"sales": Budget(usd_per_day=1)}, ignored=True)
+    reserved = spending.reserve("run", {"sales": 7.0}, {"sales": Budget(usd_per_day=1)}, ignored_by="ann")
     assert not reserved.refused
     (verdict,) = reserved.verdicts
     assert not verdict.fits
-    assert "caudal/budget: ignore lets it go ahead" in verdict.sentence()
+    assert "ann lets it go ahead by the run's tag caudal/budget: ignore" in verdict.sentence()
 
 
 def test_what_fits_exactly_fits():

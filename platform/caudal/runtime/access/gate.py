@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from caudal.runtime.access.audit import Audit, AuditUnavailable
 from caudal.runtime.access.identity import Identity
-from caudal.runtime.access.redaction import redacted, tag_names, targets
-from caudal.runtime.access.roles import PLACEMENT_TAGS, REPORTS, Role, needed_for_mutation
+from caudal.runtime.access.redaction import LIMIT_DEPTH, redacted, tag_names, targets
+from caudal.runtime.access.roles import BUDGET_TAGS, PLACEMENT_TAGS, REPORTS, Role, needed_for_mutation
+from caudal.warehouse.bigquery.budgets import BUDGET_BY_TAG, BUDGET_TAG
 
 if TYPE_CHECKING:
     from graphql import GraphQLError, GraphQLSchema
@@ -52,6 +53,7 @@ class Asked:
         address: of the socket's other end: the person's machine, or the proxy before this webserver.
         forwarded_for: what `X-Forwarded-For` claims, None without it.
         how: `POST application/json`, `GET`, `websocket`.
+        inherited: names of the tags of the run or backfill that is started again.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Asked:
     address: str | None
     forwarded_for: str | None
     how: str
+    inherited: tuple[str, ...] = ()
 
     @classmethod
     def by(cls, connection: HTTPConnection, name: str, needed: Role, arguments: Mapping[str, Any]) -> Asked:
@@ -146,7 +149,9 @@ class Gate:
     def _before(self, name: str, resolve: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(root: object, info: Any, **arguments: Any) -> Any:
             context = info.context
-            attempt = self.open(context.identity, Asked.by(context.source, name, needed_for_mutation(name), arguments))
+            asked = Asked.by(context.source, name, needed_for_mutation(name), arguments)
+            attempt = self.open(context.identity, replace(asked, inherited=_inherited(context, arguments)))
+            sign(arguments, context.identity.name)
             try:
                 result = resolve(root, info, **arguments)
             except BaseException as problem:
@@ -179,6 +184,9 @@ def _refusal(identity: Identity, asked: Asked) -> Refused | None:
     placed = next((name for name in tag_names(asked.arguments) if name.strip().startswith(PLACEMENT_TAGS)), None)
     if placed is not None and not identity.role.covers(Role.ADMIN):
         return Refused(f"The tag {placed} decides where and as whom a run is executed, which needs the role admin.")
+    ignores = any(name.strip() in BUDGET_TAGS for name in (*tag_names(asked.arguments), *asked.inherited))
+    if ignores and not identity.role.covers(Role.ADMIN):
+        return Refused(f"A run with the tag {BUDGET_TAG} spends whatever its budget says, which needs the role admin.")
     verb, _, kind = asked.how.partition(" ")
     if verb != "POST" or (kind not in CONTENT_TYPES and (kind or asked.name not in REPORTS)):
         return Refused(
@@ -187,6 +195,31 @@ def _refusal(identity: Identity, asked: Asked) -> Refused | None:
             "NOT_A_POST",
         )
     return None
+
+
+def _inherited(context: Any, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the tags that a run or backfill has from the one that it repeats."""
+    again = next((value for key, value in arguments.items() if key.lower() == "reexecutionparams"), None)
+    if again is None:
+        return ()
+    parent = str(again.get("parentRunId") or again.get("parent_run_id") or "")
+    found = context.instance.get_run_by_id(parent) or context.instance.get_backfill(parent)
+    return tuple(found.tags) if found is not None else ()
+
+
+def sign(arguments: Any, who: str, depth: int = LIMIT_DEPTH) -> None:
+    """Have each list of tags that ignores a budget say who asked for it, in place; what else it says of that goes."""
+    if depth == 0:
+        return
+    if isinstance(arguments, list):
+        names = [each["key"].strip() for each in arguments if isinstance(each, Mapping) and set(each) == {"key", "value"}]
+        if any(name in BUDGET_TAGS for name in names):
+            arguments[:] = [each for each in arguments if each["key"].strip() != BUDGET_BY_TAG]
+            arguments.append({"key": BUDGET_BY_TAG, "value": who})
+            return
+    inner = arguments.values() if isinstance(arguments, Mapping) else arguments if isinstance(arguments, list) else ()
+    for each in inner:
+        sign(each, who, depth - 1)
 
 
 def _outcome(result: Any) -> tuple[str, dict[str, Any]]:

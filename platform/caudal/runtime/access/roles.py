@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
+from caudal.warehouse.bigquery.budgets import BUDGET_BY_TAG, BUDGET_TAG
+
 
 class Role(StrEnum):
     """What a person may do. Each role may do all that the one before it may."""
@@ -112,6 +114,9 @@ PERMISSIONS: Mapping[str, Role] = {
 #: the code that is there could start any code.
 PLACEMENT_TAGS = ("dagster-k8s/", "dagster-celery", "ecs/", ".dagster/image", "docker/")
 
+#: Tags of a run by which it spends more than a budget allows.
+BUDGET_TAGS = (BUDGET_TAG, BUDGET_BY_TAG)
+
 
 def needed_for_mutation(name: str) -> Role:
     """The role that the mutation needs: `admin` if nobody decided."""
@@ -130,6 +135,7 @@ def matrix() -> str:
     rows += [(f"`POST /{name}/...`", needed) for name, needed in sorted(REPORTS.items())]
     rows += [
         (f"give a run a tag that begins with {', '.join(f'`{tag}`' for tag in PLACEMENT_TAGS)}", Role.ADMIN),
+        (f"start a run with the tag `{BUDGET_TAG}`, whatever a budget says, or start such a run again", Role.ADMIN),
         ("see Dagster's own configuration (`dagster.yaml`)", Role.ADMIN),
         ("any mutation that a newer Dagster brings", Role.ADMIN),
     ]

@@ -18,6 +18,7 @@ from caudal.lake.dataset import Dataset
 from caudal.runtime.alerts.facts import Problem, Quarantined, Target
 from caudal.runtime.alerts.message import moment
 from caudal.runtime.freshness import Blame, blame
+from caudal.warehouse.bigquery.budgets import WITHIN_BUDGET
 
 #: The freshness daemon is taken to run if it said so within this time.
 DAEMON_WITHIN_S = 120.0
@@ -50,7 +51,8 @@ def _failing(
     evaluation = record.evaluation
     if evaluation is None or evaluation.passed:
         return None
-    if evaluation.severity != dg.AssetCheckSeverity.ERROR and not warnings:
+    # A budget that somebody has ignored is money being spent: that is told whatever else is not.
+    if evaluation.severity != dg.AssetCheckSeverity.ERROR and not warnings and key.name != WITHIN_BUDGET:
         return None
     asset = "/".join(key.asset_key.path)
     return Problem(

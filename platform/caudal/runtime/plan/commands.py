@@ -159,12 +159,11 @@ def _priced(env: Environment, keys: Callable[[], Sequence[str]]) -> Costs:
 
 def _print_costs(costs: Costs, output: Format) -> None:
     from caudal.runtime.plan import money
+    from caudal.runtime.report import console
 
     match output:
         case Format.text:
-            from rich.console import Console
-
-            money.show(costs, Console())
+            money.show(costs, console())
         case Format.markdown:
             sys.stdout.write(money.to_markdown(costs))
         case Format.json:

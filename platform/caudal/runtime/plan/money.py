@@ -36,7 +36,7 @@ class Line:
         bytes_billed: what making it would be billed for; None where that is not known, as locally.
         tests, tests_bytes_billed: how many checks run with it, and what they would be billed for together.
         bytes_read: what Python would read of the tables above it, through the Storage Read API, at most.
-        usd: of all that is billed.
+        usd: of all that is billed and read.
         note: what must be known of the estimate.
 
     """
@@ -83,7 +83,7 @@ class Costs:
 
     @cached_property
     def usd(self) -> float:
-        """Of all that is billed."""
+        """Of all that is billed and read."""
         return sum(line.usd or 0.0 for line in self.lines)
 
 
@@ -116,7 +116,7 @@ def show(costs: Costs, console: Console) -> None:
     head, rows = _table(costs)
     table = Table(box=None, pad_edge=False)
     for number, name in enumerate(head):
-        table.add_column(name, justify="left" if number == 0 else "right", no_wrap=number == 0)
+        table.add_column(name, justify="left" if number == 0 else "right", no_wrap=number == 0, overflow="fold")
     for cells in rows:
         table.add_row(*cells)
     console.print(table)
@@ -165,7 +165,7 @@ def _notes(costs: Costs) -> Iterator[str]:
     for note, assets in _by_note(costs.lines).items():
         yield f"{', '.join(assets)}: {note}"
     if costs.bytes_read:
-        yield "What Python reads comes through the Storage Read API, which has a price of its own; USD does not have it."
+        yield "What Python reads comes through the Storage Read API, which has a price of its own; USD has both."
     yield from (verdict.sentence() for verdict in costs.budgets)
 
 

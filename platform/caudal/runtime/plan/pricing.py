@@ -100,10 +100,13 @@ def _line(env: Environment, asked: Asked, asset: Asset, assets: Mapping[str, Ass
     read = [assets[key].relation for key in asset.deps if key in assets and assets[key].relation]
     sizes = {relation: asked.size(relation) for relation in read}
     missing = sorted(relation for relation, size in sizes.items() if size is None)
-    note = "Python, which reads at most all columns of the tables above it; its audits are not estimated" if read else ""
+    note = "Python: at most all columns of the tables above it, read; its audits are not estimated" if read else ""
     if missing:
         note += f"; not there yet: {', '.join(missing)}"
-    return Line(asset.key, group, bytes_read=sum(size or 0 for size in sizes.values()) if read else None, note=note)
+    if not read:
+        return Line(asset.key, group, note=note)
+    bytes_read = sum(size or 0 for size in sizes.values())
+    return Line(asset.key, group, bytes_read=bytes_read, usd=env.cloud.usd_of_reading(bytes_read), note=note)
 
 
 def _with(line: Line, last: Last) -> Line:

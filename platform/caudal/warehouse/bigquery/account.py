@@ -5,12 +5,20 @@ Around a whole step, not handed from function to function: a job that nobody was
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from caudal.warehouse.bigquery.jobs import Job
+
+
+class Purse(Protocol):
+    """Who is asked before something is paid for: `caudal.warehouse.bigquery.purse`."""
+
+    def query(self, estimated_bytes: Callable[[], int], limit: int | None) -> int | None: ...
+    def read(self, bytes_read: int) -> None: ...
 
 
 @dataclass
@@ -19,13 +27,13 @@ class Account:
 
     Attributes:
         labels: of each of its jobs.
-        maximum_bytes: a query of it that would be billed for more is refused; None leaves it to the settings.
+        purse: is asked before each query and read; None for no limit but that of the settings.
         jobs: those that have ended well, in order.
 
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
-    maximum_bytes: int | None = None
+    purse: Purse | None = None
     jobs: list[Job] = field(default_factory=list)
 
 
@@ -33,12 +41,12 @@ _CURRENT: ContextVar[Account | None] = ContextVar("caudal_bigquery_account", def
 
 
 @contextmanager
-def accounted(labels: Mapping[str, str], maximum_bytes: int | None = None) -> Generator[Account]:
+def accounted(labels: Mapping[str, str], purse: Purse | None = None) -> Generator[Account]:
     """Each `BigQuery` made within works for this account, in whatever thread it is used. An inner block counts for itself.
 
     Do not yield to Dagster from within: what runs in between would be counted here too.
     """
-    with working_for(Account(labels, maximum_bytes)) as account:
+    with working_for(Account(labels, purse)) as account:
         yield account
 
 

@@ -13,6 +13,10 @@ class NoSuchType(TypeError):
     """An Arrow column that BigQuery has no type for."""
 
 
+class NullInList(ValueError):
+    """Rows have a list with an item that is null. The message is for people."""
+
+
 def fields_of(schema: pa.Schema) -> list[Any]:
     """BigQuery's fields of a table that Python made.
 
@@ -24,11 +28,38 @@ def fields_of(schema: pa.Schema) -> list[Any]:
 
 
 def storable(rows: pa.Table) -> pa.Table:
-    """The rows with the Arrow types that BigQuery's Parquet reader takes: microseconds, plain texts, signed integers."""
+    """The rows with the Arrow types that BigQuery's Parquet reader takes: microseconds, plain texts, signed integers.
+
+    Raises:
+        NullInList: a list has an item without a value.
+
+    """
     import pyarrow as pa
 
+    for name, column in zip(rows.column_names, rows.columns, strict=True):
+        if _has_null_items(column):
+            row = next(n for n in range(len(column)) if _has_null_items(column.slice(n, 1)))
+            raise NullInList(
+                f"Column {name}, row {row + 1}: a list has an item without a value, which BigQuery's arrays cannot hold: leave "
+                "such items out, or make the list a text of JSON"
+            )
     schema = pa.schema([pa.field(field.name, _storable(field.type), field.nullable) for field in rows.schema])
     return rows.cast(schema)
+
+
+def _has_null_items(values: pa.Array | pa.ChunkedArray) -> bool:
+    import pyarrow as pa
+    from pyarrow.compute import StructFieldOptions, call_function
+
+    if pa.types.is_struct(values.type):
+        return any(
+            _has_null_items(call_function("struct_field", [values], StructFieldOptions([number])))
+            for number in range(values.type.num_fields)
+        )
+    if not (pa.types.is_list(values.type) or pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type)):
+        return False
+    items = call_function("list_flatten", [values])
+    return items.null_count > 0 or _has_null_items(items)
 
 
 def _field(name: str, kind: pa.DataType) -> Any:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 #: The name of the check that tells of a budget, and the tag of a run that goes ahead whatever it says.
 WITHIN_BUDGET = "within_budget"
 BUDGET_TAG, IGNORE = "caudal/budget", "ignore"
+#: Who gave a run that tag: written by the web page's gate, and by nobody else.
+BUDGET_BY_TAG = "caudal/budget_by"
+_SOMEBODY = "somebody who started it outside of the web page"
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Verdict:
         estimated_usd: what the step would spend in the group.
         billed_today_usd, reserved_usd: of the group today: what was billed, and what others that go on, or died, set aside.
         this_run_usd: what the run has been billed or has set aside for the group in earlier steps.
-        ignored: the run's tag says to go ahead.
+        ignored_by: who lets the run go ahead nevertheless, by its tag; "" for nobody.
 
     """
 
@@ -36,7 +40,7 @@ class Verdict:
     billed_today_usd: float = 0.0
     reserved_usd: float = 0.0
     this_run_usd: float = 0.0
-    ignored: bool = False
+    ignored_by: str = ""
 
     @cached_property
     def fits(self) -> bool:
@@ -46,7 +50,7 @@ class Verdict:
     @property
     def may_start(self) -> bool:
         """It fits, or that is to be ignored."""
-        return self.fits or self.ignored
+        return self.fits or bool(self.ignored_by)
 
     @property
     def left_usd(self) -> float | None:
@@ -55,6 +59,11 @@ class Verdict:
         limits = ((self.budget.usd_per_day, today), (self.budget.usd_per_run, self.this_run_usd + self.estimated_usd))
         return min((max(0.0, limit - spent) for limit, spent in limits if limit is not None), default=None)
 
+    @property
+    def left_before_usd(self) -> float:
+        """What was left before the step; nothing is below 0."""
+        return replace(self, estimated_usd=0.0).left_usd or 0.0
+
     def sentence(self) -> str:
         """Which budget, what is spent, what the step would spend, and, if it does not fit, what to do."""
         told = f"The group `{self.group}` would spend {usd(self.estimated_usd)} in this step"
@@ -62,15 +71,16 @@ class Verdict:
         told += ". " + ". ".join(part for part in parts if part)
         if self.fits:
             return f"{told}."
-        if self.ignored:
-            return f"{told}. That is over the budget, and the run's tag {BUDGET_TAG}: {IGNORE} lets it go ahead."
+        if self.ignored_by:
+            by = f"{self.ignored_by} lets it go ahead by the run's tag {BUDGET_TAG}: {IGNORE}"
+            return f"{told}. That is over the budget, and {by}."
         names = " and ".join(self._broken)
         tomorrow = self._broken == ("usd_per_day",) and self.estimated_usd <= (self.budget.usd_per_day or 0.0)
         wait = ", wait until 00:00 UTC" if tomorrow else ""
         return (
             f"{told}. That is over the budget: nothing was started. Select less{wait}, raise `{names}` of `{self.group}` where "
-            f"the budgets are declared, or start the run with the tag {BUDGET_TAG}: {IGNORE}. `caudal plan --cost` shows what "
-            "each asset would cost."
+            f"the budgets are declared, or have an admin start the run with the tag {BUDGET_TAG}: {IGNORE}. "
+            "`caudal plan --cost` shows what each asset would cost."
         )
 
     @property
@@ -92,6 +102,11 @@ class Verdict:
             return ""
         before = f", of which the run has spent {usd(self.this_run_usd)}" if self.this_run_usd else ""
         return f"A run may spend {usd(self.budget.usd_per_run)}{before}"
+
+
+def ignored_by(tags: Mapping[str, str]) -> str:
+    """Who lets a run with these tags go ahead whatever budgets say; "" for nobody."""
+    return (tags.get(BUDGET_BY_TAG) or _SOMEBODY) if tags.get(BUDGET_TAG) == IGNORE else ""
 
 
 def usd(amount: float) -> str:

@@ -10,7 +10,7 @@ from caudal.warehouse.bigquery.jobs import Job
 
 #: The names of figures that pages plot over time, and that a plan reads back as history.
 BILLED, PROCESSED, SLOTS, MONEY, JOBS = "bytes billed", "bytes processed", "slot seconds", "estimated USD", "jobs"
-#: Through the Storage Read API, which has a price of its own: `estimated USD` does not have it.
+#: Through the Storage Read API, which has a price of its own.
 READ = "bytes read"
 #: What checks, rules and audits of an asset cost besides.
 BILLED_BY_CHECKS, MONEY_OF_CHECKS = "bytes billed by checks", "estimated USD of checks"
@@ -61,6 +61,11 @@ def job_labels(asset: Iterable[str] | str, run_id: str = "", owner: str = "") ->
     return {name: label(value) for name, value in told.items() if value}
 
 
+def usd_of(cloud: GoogleCloud, jobs: Iterable[Job]) -> float:
+    """What jobs cost, in US dollars: queries by what they were billed for, reads by what they read."""
+    return sum(cloud.usd_of_reading(job.bytes_processed) if job.kind == "read" else cloud.usd(job.bytes_billed) for job in jobs)
+
+
 def cost_metadata(cloud: GoogleCloud | None, jobs: Iterable[Job]) -> dict[str, Figure]:
     """Metadata of an asset, or of a check's result, about the jobs that made it; nothing where there were none."""
     jobs = list(jobs)
@@ -75,7 +80,7 @@ def cost_metadata(cloud: GoogleCloud | None, jobs: Iterable[Job]) -> dict[str, F
         BILLED: billed,
         PROCESSED: sum(job.bytes_processed for job in jobs if job.kind != "read"),
         SLOTS: round(sum(job.slot_ms for job in jobs) / 1000, 3),
-        MONEY: round(cloud.usd(billed), 6),
+        MONEY: round(usd_of(cloud, jobs), 6),
         JOBS: f"{ids}{more}",
     }
 
@@ -86,4 +91,4 @@ def checks_metadata(cloud: GoogleCloud | None, jobs: Iterable[Job]) -> dict[str,
     if cloud is None or not jobs:
         return {}
     billed = sum(job.bytes_billed for job in jobs)
-    return {BILLED_BY_CHECKS: billed, MONEY_OF_CHECKS: round(cloud.usd(billed), 6)}
+    return {BILLED_BY_CHECKS: billed, MONEY_OF_CHECKS: round(usd_of(cloud, jobs), 6)}

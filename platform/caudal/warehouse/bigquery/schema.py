@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from caudal.contracts import Contract, Layout
+from caudal.warehouse.bigquery.storable import demand
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
@@ -31,36 +32,21 @@ _FILES = {
 #: Types have two names each: what is declared, and what BigQuery answers.
 _SAME = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
 
-#: https://cloud.google.com/bigquery/docs/schemas#column_names
-_NOT_IN_A_NAME = re.compile(r"[!\"$()*,./;?@\[\\\]^`{}~]")
-_RESERVED = ("_table_", "_file_", "_partition", "_row_timestamp", "__root__", "_colidentifier", "_change_sequence_number",
-             "_change_type", "_change_timestamp")  # fmt: skip
-_LONGEST_NAME = 300
 _LONGEST_DESCRIPTION = 1_024
 #: In a name of such characters only every interface of BigQuery agrees.
 _PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-
-
-class UnusableColumns(ValueError):
-    """A contract has columns that BigQuery cannot have. The message is for people."""
 
 
 def fields_of(contract: Contract | None) -> list[bigquery.SchemaField]:
     """The columns of a raw table; without a contract, of rejects.
 
     Raises:
-        UnusableColumns: a column's name cannot be one in BigQuery.
+        UnusableColumns: BigQuery cannot have one of the columns.
 
     """
     if contract is None:
         return _fields(_plain(_REJECTS))
-    for column in contract.columns:
-        for inner in column.walk():
-            if inner is not column.items and (problem := _problem(inner.name)):
-                raise UnusableColumns(
-                    f"{contract.path}: column `{column.name}`: BigQuery has no column `{inner.name}`: {problem}. Name it "
-                    "otherwise, with the files' name as `renamedFrom`"
-                )
+    demand([contract])
     declared = [{**c.bigquery_field, "description": _description(c.description, c.unit)} for c in contract.columns]
     return _fields([*declared, *_plain(_LINEAGE)])
 
@@ -135,14 +121,6 @@ def _nullable(resource: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(columns: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"name": name, "type": kind, "mode": "NULLABLE"} for name, kind in columns.items()]
-
-
-def _problem(name: str) -> str:
-    if found := _NOT_IN_A_NAME.search(name):
-        return f"no name may hold `{found.group()}`"
-    if name.lower().startswith(_RESERVED):
-        return "names that begin so are BigQuery's own"
-    return f"a name has at most {_LONGEST_NAME} characters" if len(name) > _LONGEST_NAME else ""
 
 
 def _description(description: str, unit: str | None) -> str:

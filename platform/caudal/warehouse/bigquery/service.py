@@ -89,23 +89,23 @@ class BigQuery:
             parameters: google-cloud-bigquery's query parameters.
             what: what it does, for messages.
             job_id: makes it happen once, however often it is asked.
-            maximum_bytes: refused if it would be billed for more; by default what the account or else the settings say.
+            maximum_bytes: refused if it would be billed for more; by default what the settings say. An account may allow less.
             into: `project.dataset.table` that the rows replace, with WRITE_TRUNCATE; else they are only answered.
 
         """
         from google.cloud import bigquery
 
         config = bigquery.QueryJobConfig(query_parameters=list(parameters), labels={**self.labels, **_fit(labels)})
-        limits = (maximum_bytes, self.account.maximum_bytes, self.cloud.maximum_bytes)
-        limit = next((each for each in limits if each is not None), None)
+        limit = self.cloud.maximum_bytes if maximum_bytes is None else maximum_bytes
+        if self.account.purse is not None:
+            limit = self.account.purse.query(lambda: self.dry_run(sql, what, parameters).bytes_billed, limit)
         if limit is not None:
             config.maximum_bytes_billed = limit
         if into is not None:
             config.destination, config.write_disposition = bigquery.TableReference.from_string(into), "WRITE_TRUNCATE"
         what = what or _beginning(sql)
-        job = self._run(what, job_id, lambda name: self.client.query(sql, config, job_id=name, retry=self.busy, job_retry=None))
-        with explained(self.cloud, what):
-            return job.result(retry=self.busy)
+        ask = self.client.query
+        return self._run(what, job_id, lambda name: ask(sql, config, job_id=name, retry=self.busy, job_retry=None))
 
     def estimate(self, sql: str, what: str = "") -> int:
         """The bytes that a statement would process, by a dry run, which is free.
@@ -116,7 +116,7 @@ class BigQuery:
         """
         return self.dry_run(sql, what).bytes_processed
 
-    def dry_run(self, sql: str, what: str = "") -> DryRun:
+    def dry_run(self, sql: str, what: str = "", parameters: Sequence[Any] = ()) -> DryRun:
         """What BigQuery says of a statement beforehand, free of charge.
 
         Raises:
@@ -124,11 +124,7 @@ class BigQuery:
             BigQueryRefused: the statement is wrong.
 
         """
-        from google.cloud import bigquery
-
-        with explained(self.cloud, what or _beginning(sql)):
-            config = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False, labels=self.labels)
-            job = self.client.query(sql, config, retry=self.busy)
+        job = self._dry(sql, what, parameters)
         return DryRun(int(job.total_bytes_processed or 0), len(job.referenced_tables))
 
     def load(
@@ -176,11 +172,7 @@ class BigQuery:
             BigQueryRefused: the query is wrong.
 
         """
-        from google.cloud import bigquery
-
-        with explained(self.cloud, _beginning(sql)):
-            config = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)
-            return self.client.query(sql, config, retry=self.busy).schema or ()
+        return self._dry(sql).schema or ()
 
     def kind_of(self, table: str) -> str | None:
         """`TABLE`, `VIEW` or another of BigQuery's words for what `project.dataset.table` is; None if it is not there."""
@@ -193,7 +185,9 @@ class BigQuery:
                 return None
 
     def note(self, job: Job) -> None:
-        """Count a job, or a session that read a table, that has ended."""
+        """Count a job that has ended, or a session by which a table is going to be read, unless there is no money for it."""
+        if job.kind == "read" and self.account.purse is not None:
+            self.account.purse.read(job.bytes_processed)
         self.done.append(job)
         self.account.jobs.append(job)
 
@@ -214,8 +208,17 @@ class BigQuery:
                 return True
         return False
 
+    def _dry(self, sql: str, what: str = "", parameters: Sequence[Any] = ()) -> bigquery.QueryJob:
+        from google.cloud import bigquery
+
+        with explained(self.cloud, what or _beginning(sql)):
+            config = bigquery.QueryJobConfig(
+                dry_run=True, use_query_cache=False, labels=self.labels, query_parameters=list(parameters)
+            )
+            return self.client.query(sql, config, retry=self.busy)
+
     def _run(self, what: str, job_id: str | None, begin: Callable[[str], Any]) -> Any:
-        """The job, done. One that exists is waited for; the next attempt follows one that failed in a way that passes."""
+        """What the job answers. One that exists is waited for; another attempt follows one that failed in a way that passes."""
         from google.api_core import exceptions
 
         first = job_id or f"caudal-{uuid.uuid4().hex}"
@@ -227,7 +230,7 @@ class BigQuery:
                 except exceptions.Conflict:
                     job, was_there = self.client.get_job(name, location=self.cloud.location, retry=self.busy), True
             try:
-                job.result(retry=self.busy)
+                answered = job.result(retry=self.busy)
             except exceptions.GoogleAPICallError as failed:
                 error = error_of(self.cloud, what, failed)
                 # Somebody may have mended meanwhile what an attempt of another process failed for.
@@ -235,7 +238,7 @@ class BigQuery:
                     continue
                 raise error from failed
             self.note(told_of(job, was_there=was_there))
-            return job
+            return answered
         raise BigQueryUnreachable(f"{what}: {ATTEMPTS} attempts failed", "attempts")
 
     def _existing(self, name: str) -> Any | None:

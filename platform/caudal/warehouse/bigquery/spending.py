@@ -95,7 +95,7 @@ class Spending:
         return cls(path_of(env))
 
     def reserve(
-        self, run_id: str, estimates: Mapping[str, float], budgets: Mapping[str, Budget], *, ignored: bool = False
+        self, run_id: str, estimates: Mapping[str, float], budgets: Mapping[str, Budget], *, ignored_by: str = ""
     ) -> Reserved:
         """Set aside what a step is estimated to spend, in US dollars by group, unless that breaks a budget."""
         step, day = uuid.uuid4().hex, self._day()
@@ -103,7 +103,7 @@ class Spending:
             db.execute("DELETE FROM set_aside WHERE day < ?", (day,))
             db.execute("DELETE FROM job WHERE day < ?", (self._day(-_KEPT_DAYS),))
             verdicts = tuple(
-                _verdict(db, day, run_id, group, budgets[group], estimate, ignored=ignored)
+                _verdict(db, day, run_id, group, budgets[group], estimate, ignored_by)
                 for group, estimate in sorted(estimates.items())
                 if group in budgets
             )
@@ -113,12 +113,23 @@ class Spending:
                 db.executemany("INSERT INTO set_aside VALUES (?, ?, ?, ?, ?)", rows)
         return reserved
 
+    def add(self, reserved: Reserved, group: str, estimate: float, budget: Budget) -> Verdict:
+        """Set aside so much more for a step that goes on, in US dollars, unless that breaks the group's budget."""
+        with transaction(self._path) as db:
+            verdict = _verdict(db, self._day(), reserved.run_id, group, budget, estimate)
+            if verdict.may_start:
+                db.execute(
+                    "INSERT INTO set_aside VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET usd = usd + excluded.usd",
+                    (reserved.step, group, self._day(), reserved.run_id, estimate),
+                )
+        return verdict
+
     def look(self, run_id: str, estimates: Mapping[str, float], budgets: Mapping[str, Budget]) -> tuple[Verdict, ...]:
         """Whether such a step would be allowed now. Nothing is set aside."""
         with reading(self._path) as db:
             day = self._day()
             told = [
-                _verdict(db, day, run_id, group, budgets[group], estimate, ignored=False)
+                _verdict(db, day, run_id, group, budgets[group], estimate)
                 for group, estimate in sorted(estimates.items())
                 if group in budgets
             ]
@@ -167,7 +178,7 @@ def path_of(env: Environment) -> Path:
 
 
 def _verdict(
-    db: sqlite3.Connection, day: str, run_id: str, group: str, budget: Budget, estimate: float, *, ignored: bool
+    db: sqlite3.Connection, day: str, run_id: str, group: str, budget: Budget, estimate: float, ignored_by: str = ""
 ) -> Verdict:
     (set_aside,) = db.execute(
         "SELECT coalesce(sum(usd), 0) FROM set_aside WHERE day = ? AND asset_group = ?", (day, group)
@@ -177,7 +188,7 @@ def _verdict(
         "(SELECT coalesce(sum(usd), 0) FROM set_aside WHERE run_id = :run AND asset_group = :grp)",
         {"run": run_id, "grp": group},
     ).fetchone()
-    return Verdict(group, budget, estimate, _billed(db, day, group), set_aside, of_run, ignored)
+    return Verdict(group, budget, estimate, _billed(db, day, group), set_aside, of_run, ignored_by)
 
 
 def _billed(db: sqlite3.Connection, day: str, group: str) -> float:
