@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from caudal.contracts import Column
-from caudal.contracts.masking import Names, is_masked, mask
+from caudal.contracts.masking import Names, is_masked, mask, mask_rejected
 
 PERSONAL = Column("contact", "string", classification="personal")
 
@@ -64,3 +64,20 @@ def test_a_name_is_hidden_in_any_spelling():
 def test_a_contract_may_classify_by_tag_or_custom_property(contract_of, said, classification):
     (column,) = contract_of({"name": "contact", "logicalType": "string", **said}).columns
     assert column.classification == classification
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "shown"),
+    [
+        ("item", "tea", "tea"),
+        ("buyer", "Ana 7", "xxx 9"),
+        ("buyer.name[0]", "Ana", "xxx"),
+        ("buyer", "1970-01-01", "***"),
+        ("buyer", None, ""),
+        (None, '{"item": "tea", "buyer": "Ana"}', '{"xxxx": "xxx", "xxxxx":... (31 characters)'),
+    ],
+)
+def test_a_rejected_value_is_as_personal_as_its_column_and_a_whole_row_as_its_table(contract_of, column, value, shown):
+    contract = contract_of("item", {"name": "buyer", "logicalType": "string", "classification": "personal"})
+    assert mask_rejected(contract, column, value) == shown
+    assert mask_rejected(contract_of("item", "buyer"), column, value) == (value or "")

@@ -18,7 +18,7 @@ from caudal.serving.catalogue.routes import add_catalogue
 from caudal.serving.catalogue.values import Catalogue, Column, Profile, Table, catalogue_path, read_catalogue, write_catalogue
 from caudal.warehouse import versions
 
-WAIT_S = 20
+WAIT_S = 60
 
 
 def catalogue_of(env, version: str | None = None, age_s: float = 0, table: str = "marts.daily_sales") -> Catalogue:

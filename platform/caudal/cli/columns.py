@@ -72,7 +72,7 @@ def trace(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = traced(env, manifests(env), table, where)
+            found = traced(env, manifests(env), table, where, warn=lambda said: typer.echo(said, err=True))
     except (LookupError, RefusedQuery, NothingPublished) as refused:
         typer.echo(str(refused), err=True)
         raise typer.Exit(2) from None

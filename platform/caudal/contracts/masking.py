@@ -49,6 +49,19 @@ def mask_text(value: Any) -> str:
     return shape if len(shape) <= LONGEST else f"{shape[:LONGEST]}... ({len(shape)} characters)"
 
 
+def mask_told(value: str | None) -> str | None:
+    """As `mask_text`, of a value that was made text, whatever it was: without a letter it may be a number or a day."""
+    return None if value is None else mask_text(value if any(c.isalpha() for c in value) else 0)
+
+
+def mask_rejected(contract: Contract, column: Any, value: Any) -> str:
+    """What stands in the place of a rejected value, or, where no column is named, the rejected row, as it may be shown."""
+    hidden = classified([contract])
+    root = re.split(r"[.\[]", column or "", maxsplit=1)[0]
+    hides = root in hidden if root else bool(hidden)
+    return (mask_told(value) if hides else value) or ""
+
+
 class Names(Collection[str]):
     """Names of columns whose values are hidden. `in` takes a name in any spelling: `CustomerID` is `customer_id`.
 

@@ -36,6 +36,7 @@ class Declared:
 
     contract: str = ""
     columns: Mapping[str, Column] = field(default_factory=dict)
+    hidden: Names = field(default_factory=Names)
 
 
 def make_catalogue(env: Environment, definitions: dg.Definitions, instance: dg.DagsterInstance) -> Catalogue:
@@ -106,7 +107,8 @@ def _columns(relation: Relation, said: Declared, shown: Mapping[str, Column], pe
     found = []
     for name, type_ in relation.columns:
         known = said.columns.get(name.lower()) or shown.get(name.lower()) or Column(name, type_)
-        classified = known.classification if known.classification else "personal" if name in personal else None
+        is_hidden = name in personal or name in said.hidden
+        classified = known.classification if known.classification else "personal" if is_hidden else None
         found.append(replace(known, name=name, type=type_, classification=classified, personal=is_masked(classified)))
     return tuple(found)
 
@@ -140,7 +142,7 @@ def _declared(env: Environment, tree: dg.ComponentTree) -> dict[str, Declared]:
     for dataset in declared_datasets(tree):
         found |= _of_dataset(dataset)
     for project in tree.get_all_components(DbtProject):
-        manifest = project.manifest(env)
+        manifest = project.manifest(env, declared_datasets(tree))
         found |= {node.relation: _of_node(node, manifest) for node in manifest.nodes.values()}
     return found
 
@@ -209,12 +211,15 @@ _TESTED = {
 
 
 def _of_node(node: Node, manifest: Manifest) -> Declared:
+    from caudal.transform.manifest import personal_columns
+
     tested: dict[str, list[str]] = {}
     for check in manifest.checks.values():
         words = next((told for name, told in _TESTED.items() if check.name.startswith(f"{name}_")), None)
         if check.asset == node.key and check.column and words:
             tested.setdefault(check.column.lower(), []).append(words)
     return Declared(
+        hidden=personal_columns(manifest, node),
         columns={
             c.name.lower(): Column(
                 c.name,
@@ -225,7 +230,7 @@ def _of_node(node: Node, manifest: Manifest) -> Declared:
                 classification=c.classification,
             )
             for c in node.columns
-        }
+        },
     )
 
 

@@ -50,9 +50,13 @@ def diff(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many differing rows are shown.")] = 10,
     output: Annotated[DiffFormat, typer.Option("--format", "-f", help="How to print.")] = DiffFormat.text,
+    unmasked: Annotated[
+        bool, typer.Option("--unmasked", help="Also values of classified columns. They do not belong in tickets.")
+    ] = False,
     company: Company = None,
 ) -> None:
     """Tell how a table differs between two versions. Exit code 1 if it does."""
+    from caudal.runtime.hiding import hidden_columns
     from caudal.runtime.rolling_back import key_of
     from caudal.warehouse.difference import diff as compare
     from caudal.warehouse.rollback import relation_named
@@ -65,7 +69,8 @@ def diff(
         found = compare(env, relation, a, b or current(env) or "", key or key_of(env, relation), limit)
     except LookupError as refused:
         _refuse(refused)
-    typer.echo(difference(found, output.value))
+    shown = found if unmasked or not found.sample else found.masked(hidden_columns(env, relation))
+    typer.echo(difference(shown, output.value))
     raise typer.Exit(0 if found.is_none else 1)
 
 

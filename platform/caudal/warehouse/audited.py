@@ -1,10 +1,11 @@
 """What Dagster shows of tables that are audited before they are published: their checks, and why they are held back."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from caudal.contracts.masking import mask_told
 from caudal.environment import Environment
 from caudal.warehouse.audits import Audit, AuditOutcome, AuditsFailed
 from caudal.warehouse.candidate import published_tables_of
@@ -30,8 +31,12 @@ def publish_audited(
     key: dg.AssetKey,
     tables: Mapping[str, "pa.Table"],
     audits: Sequence[Audit],
+    hidden: Callable[[], Collection[str]] = tuple,
 ) -> Generator[Event, None, dict[str, dg.MetadataValue]]:
     """Publish the asset's tables if all audits hold: the checks' results, and what to say with the materialization.
+
+    Args:
+        hidden: gives the columns of which failing rows show only the shape of each value; asked for if an audit fails.
 
     Raises:
         dg.Failure: an audit failed. The tables keep their last good version, and the asset's page says so.
@@ -43,7 +48,7 @@ def publish_audited(
     except AuditsFailed as failed:
         for relation, held in failed.held.items():
             yield observation(key, held, relation)
-        yield from _results(key, failed.outcomes)
+        yield from _results(key, failed.outcomes, hidden())
         raise dg.Failure(str(failed), allow_retries=False) from None
     yield from _results(key, done.outcomes)
     metadata: dict[str, dg.MetadataValue] = {"published version": dg.MetadataValue.text(done.version)}
@@ -73,7 +78,7 @@ def held_metadata(held: Held) -> dict[str, dg.MetadataValue]:
     return metadata
 
 
-def _results(key: dg.AssetKey, outcomes: Sequence[AuditOutcome]) -> Iterator[dg.AssetCheckResult]:
+def _results(key: dg.AssetKey, outcomes: Sequence[AuditOutcome], hidden: Collection[str] = ()) -> Iterator[dg.AssetCheckResult]:
     for outcome in outcomes:
         metadata: dict[str, dg.MetadataValue] = {
             "SQL": dg.MetadataValue.md(f"```sql\n{outcome.audit.failing}\n```"),
@@ -81,7 +86,7 @@ def _results(key: dg.AssetKey, outcomes: Sequence[AuditOutcome]) -> Iterator[dg.
         }
         if outcome.rows:
             metadata["failing rows"] = dg.MetadataValue.table(
-                [dg.TableRecord(dict(zip(outcome.columns, row, strict=True))) for row in outcome.rows],
+                [dg.TableRecord(_shown(outcome.columns, row, hidden)) for row in outcome.rows],
                 dg.TableSchema([dg.TableColumn(name) for name in outcome.columns]),
             )
         yield dg.AssetCheckResult(
@@ -92,3 +97,7 @@ def _results(key: dg.AssetKey, outcomes: Sequence[AuditOutcome]) -> Iterator[dg.
             description=outcome.problem or None,
             metadata=metadata,
         )
+
+
+def _shown(names: Sequence[str], row: Sequence[str | None], hidden: Collection[str]) -> dict[str, str | None]:
+    return {name: mask_told(value) if name in hidden else value for name, value in zip(names, row, strict=True)}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from caudal.contracts.masking import mask_told
 from caudal.warehouse import relations, versions
 from caudal.warehouse.connection import kind_of, quoted
 from caudal.warehouse.engine import connect_memory
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from caudal.environment import Environment
 
 _MEMORY = "1GB"
+_ARROW = " -> "
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Difference:
     rows_changed: int
     cells_changed: Mapping[str, int] = field(default_factory=dict)
     sample: Sequence[Mapping[str, str | None]] = ()
+
+    def masked(self, hidden: Collection[str]) -> Difference:
+        """The same, with only the shape of each value of the columns `hidden`. What is counted stays."""
+        sample = [{name: _masked(v, row["change"]) if name in hidden else v for name, v in row.items()} for row in self.sample]
+        return replace(self, sample=sample)
 
     @property
     def is_none(self) -> bool:
@@ -149,7 +156,7 @@ def _by_key(
     shown = [f"coalesce(a.{identifier(c)}, b.{identifier(c)})::VARCHAR AS {identifier(c)}" for c in key]
     for c, differ in differs.items():
         old, new = f"a.{identifier(c)}::VARCHAR", f"b.{identifier(c)}::VARCHAR"
-        both = f"coalesce({old}, 'null') || ' -> ' || coalesce({new}, 'null')"
+        both = f"coalesce({old}, 'null') || '{_ARROW}' || coalesce({new}, 'null')"
         unlike = f"WHEN b._in IS NULL OR NOT ({differ}) THEN {old} ELSE {both} END"
         shown.append(f"CASE WHEN a._in IS NULL THEN {new} {unlike} AS {identifier(c)}")
     change = "CASE WHEN a._in IS NULL THEN 'added' WHEN b._in IS NULL THEN 'removed' ELSE 'changed' END AS change"
@@ -195,3 +202,11 @@ def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
 def _is_unique(connection: duckdb.DuckDBPyConnection, table: str, key: Sequence[str]) -> bool:
     names = ", ".join(map(identifier, key))
     return not connection.execute(f"SELECT 1 FROM {table} GROUP BY {names} HAVING count(*) > 1 LIMIT 1").fetchall()
+
+
+def _masked(value: str | None, change: str | None) -> str | None:
+    """Both sides of a changed value; that there was none is no secret."""
+    sides = (value or "").split(_ARROW)
+    if value is None or change != "changed" or len(sides) != 2:
+        return mask_told(value)
+    return _ARROW.join(side if side == "null" else mask_told(side) or "" for side in sides)

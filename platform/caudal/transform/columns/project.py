@@ -27,7 +27,8 @@ COLUMNS = "columns.json"
 
 #: Say another number when what is read from the same SQL changes.
 READING = "1"
-_DIALECTS = {"duckdb": "duckdb", "bigquery": "bigquery"}
+#: What sqlglot calls the SQL of dbt's adapters.
+DIALECTS = {"duckdb": "duckdb", "bigquery": "bigquery"}
 _UNDERSTOOD = {"table", "view", "incremental", "materialized_view", "external", "snapshot"}
 _SNAPSHOT_COLUMNS = ("dbt_scd_id", "dbt_updated_at", "dbt_valid_from", "dbt_valid_to")
 
@@ -95,7 +96,7 @@ class _Reader:
         self.lineage = Lineage(document)
         self.rendered = rendered
         self.before = before
-        self.dialect = _DIALECTS.get(document["metadata"].get("adapter_type") or "")
+        self.dialect = DIALECTS.get(document["metadata"].get("adapter_type") or "")
         self.found: dict[str, StoredTable] = {}
         self.parsed = 0
         self._reading: list[str] = []

@@ -38,6 +38,16 @@ def carrying(query: exp.Expr, rename: Rename, aggregates: Collection[str]) -> ex
     return _Rewriter(rename, aggregates).query(query.copy(), frozenset())
 
 
+def without(query: exp.Expr, names: Collection[str]) -> exp.Expr:
+    """`query` with NULL in the place of the columns of these names, in small letters, where it computes them itself."""
+    from sqlglot import exp
+
+    for item in query.expressions if isinstance(query, exp.Select) else ():
+        if isinstance(item, exp.Alias) and item.alias.lower() in names:
+            item.set("this", exp.null())
+    return query
+
+
 class _Rewriter:
     def __init__(self, rename: Rename, aggregates: Collection[str]) -> None:
         self.rename = rename

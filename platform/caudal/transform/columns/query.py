@@ -38,6 +38,26 @@ def parse(sql: str, dialect: str) -> exp.Expr:
     return found[0]
 
 
+def words_of(sql: str, dialect: str) -> set[str] | None:
+    """All names in a query, in small letters, and other words besides; None if it may mean columns that it does not name."""
+    from sqlglot import exp
+
+    stars = parse(sql, dialect).find_all(exp.Star, exp.Columns)
+    if any(not isinstance(star.parent, exp.Count) for star in stars):
+        return None
+    return words(sql, dialect)
+
+
+def words(sql: str, dialect: str = "duckdb") -> set[str]:
+    """The words of a piece of SQL, in small letters; none if it is not understood."""
+    import sqlglot
+
+    try:
+        return {token.text.lower() for token in sqlglot.tokenize(sql, read=dialect)}
+    except sqlglot.errors.SqlglotError:
+        return set()
+
+
 def resolve(query: exp.Expr, lookup: Lookup) -> Relation:
     """The columns of `query`; `lookup` gives those of the tables that it reads.
 
