@@ -174,6 +174,8 @@ COLUMNS = [
     ("{name: a, logicalType: number, customProperties: [{property: numberFormat, value: {currency: $, percent: number}}]}", "not both"),
     ("{name: a, logicalType: number, customProperties: [{property: numberFormat, value: {negative: red}}]}", "negative is 'red'; expected `parentheses` or `trailing`"),
     ("{name: a, logicalType: string, customProperties: [{property: numberFormat, value: {group: ','}}]}", "numberFormat is for columns of type integer or number"),
+    ("{name: a, logicalType: string, customProperties: [{property: nanoseconds, value: cut}]}", "for columns of type timestamp or time without a `format`"),
+    ("{name: a, logicalType: time, customProperties: [{property: nanoseconds, value: round}]}", "nanoseconds is 'round'; expected cut"),
     ("{name: a, logicalType: number, customProperties: [{property: numberformat, value: {group: ','}}]}", "`numberformat` is unknown; is `numberFormat` meant?"),
     ("{name: a, logicalType: integer, customProperties: [{property: duration, value: hours}]}", "duration: it is 'hours'; expected a format"),
     ("{name: a, logicalType: boolean, customProperties: [{property: trueValues, value: ['Y']}]}", "trueValues and falseValues: one is without the other"),

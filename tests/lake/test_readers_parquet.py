@@ -139,7 +139,25 @@ def test_int96_is_neither_cut_nor_wrapped_around(column):
     ]
     cut = column({"logicalType": "timestamp"}, pa.array([NS, NS + 7], pa.timestamp("ns")), use_deprecated_int96_timestamps=True)
     assert cut.places == [1]
-    assert cut.rejects == [(2, "x", "2017-01-01 00:00:00.123456 and 7 ns", "finer than a microsecond, which a timestamp would lose")]  # fmt: skip
+    assert cut.rejects == [(2, "x", "2017-01-01 00:00:00.123456 and 7 ns", (
+        "finer than a microsecond, which a timestamp would lose; declare `nanoseconds: cut` to keep the microseconds"))]  # fmt: skip
+
+
+CUT = {"customProperties": [{"property": "nanoseconds", "value": "cut"}]}
+
+
+@pytest.mark.parametrize("int96", [False, True])
+def test_nanoseconds_are_cut_towards_the_past_where_the_contract_says_so(column, int96):
+    values = pa.array([NS, NS + 999, -1, None], pa.timestamp("ns"))
+    kept = column({"logicalType": "timestamp", **CUT}, values, use_deprecated_int96_timestamps=int96)
+    assert kept.rejects == []
+    assert [x for (x,) in kept.rows] == [AT, AT, dt.datetime(1969, 12, 31, 23, 59, 59, 999999), None]
+
+
+def test_nanoseconds_of_moments_and_times_are_cut_as_well(column):
+    moments = column(MOMENT | CUT, pa.array([NS + 1], pa.timestamp("ns", "UTC")))
+    assert moments.rows == [(AT.replace(tzinfo=UTC),)]
+    assert column({"logicalType": "time", **CUT}, pa.array([1999], pa.time64("ns"))).rows == [(dt.time(0, 0, 0, 1),)]
 
 
 def test_rows_are_numbered_from_one_over_row_groups(contract_of, take, tmp_path):

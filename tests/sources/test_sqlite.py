@@ -67,7 +67,10 @@ def test_an_empty_table_is_a_file_with_columns_and_no_rows(database, lake):
 
 
 def test_a_missing_database_a_missing_table_and_a_file_that_is_no_database_are_told(database, lake, tmp_path):
-    with pytest.raises(SourceUnavailable, match="no such file"), snapshot(tmp_path / "nowhere.sqlite"):
+    with (
+        pytest.raises(SourceUnavailable, match=r"no SQLite database .*/nowhere\.sqlite"),
+        snapshot(tmp_path / "nowhere.sqlite"),
+    ):
         pass
     with snapshot(database) as connection, pytest.raises(SourceUnavailable, match="table 'itm': not in the database"):
         extract_table(connection, "itm", lake, "itm.parquet")

@@ -186,6 +186,17 @@ REFUSED = [
 ]  # fmt: skip
 
 
+def test_what_is_finer_than_a_microsecond_is_cut_where_the_contract_says_so(cast):
+    cut = {"customProperties": [{"property": "nanoseconds", "value": "cut"}]}
+    at = dt.datetime(2017, 1, 31, 10, 30, 0, 123456)
+    found = cast(TIMESTAMP | cut, ["2017-01-31 10:30:00.123456789", "2017-01-31T10:30", "2017-01-31"])
+    assert list(found.values())[:2] == [at, at.replace(microsecond=0)]
+    assert str(found["2017-01-31"]).startswith("no time of day")
+    moments = ["2017-01-31T10:30:00.123456789Z", "2017-01-31 12:30:00.1234567+02:00"]
+    assert [m.astimezone(dt.UTC) for m in cast(MOMENT | cut, moments).values()] == [at.replace(tzinfo=dt.UTC)] * 2
+    assert cast({"logicalType": "time", **cut}, ["10:30:00.1234569"]) == {"10:30:00.1234569": at.time()}
+
+
 @pytest.mark.parametrize(("declared", "reason", "texts"), REFUSED, ids=[f"{c[0]['logicalType']}: {c[1]}" for c in REFUSED])
 def test_refused(cast, declared, reason, texts):
     found = cast(declared, texts)

@@ -98,6 +98,21 @@ def test_a_file_belongs_to_the_datasets_that_take_its_name(declare, tmp_path):
     assert [d.id for d, _ in places([daily, every], tmp_path / "x.csv")] == ["stall/sales"]
 
 
+def test_datasets_that_take_any_name_count_where_no_other_does_and_by_what_is_in_the_file(declare, tmp_path):
+    every, lines = declare(path="*"), declare(name="lines", path="*", format="jsonl")
+    (tmp_path / "a.csv").write_text(HEADER + "apple,1,1.50\n")
+    (tmp_path / "a.txt").write_text('{"item": "apple"}\n{"item": "pear"}\n')
+    (tmp_path / "a.bin").write_bytes(bytes(range(256)))
+
+    def found(name, *datasets):
+        return [d.id for d, _ in places(datasets, tmp_path / name)]
+
+    assert found("a.csv", every, lines, declare(name="named")) == ["stall/named"]
+    assert found("a.csv", every, lines) == ["stall/sales"]
+    assert found("a.txt", every, lines) == ["stall/lines"]
+    assert found("a.bin", every, lines) == ["stall/sales", "stall/lines"]
+
+
 def test_a_file_in_the_folder_of_a_dataset_belongs_to_that_one(declare, tmp_path):
     inside = tmp_path / "elsewhere" / "stall" / "sales" / "2024" / "a.txt"
     assert [p for _, p in places([declare()], inside)] == ["stall/sales/2024/a.txt"]

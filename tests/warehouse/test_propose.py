@@ -8,6 +8,7 @@ import zipfile
 from decimal import Decimal
 from types import SimpleNamespace
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -310,9 +311,14 @@ def test_a_last_row_that_is_cut_short_or_empty_is_no_footer(proposed, end):
     assert found.proposal.verdict.read == 3
 
 
-def test_names_are_kept_exactly(proposed):
+def test_names_that_sql_cannot_say_everywhere_are_proposed_plain_and_others_kept_exactly(proposed):
     found = proposed({"a.csv": 'Kunde Nr.,"Preis (€), netto",#\n1,2,3\n'})
-    assert list(found.columns) == ["Kunde Nr.", "Preis (€), netto", "#"]
+    assert list(found.columns) == ["Kunde Nr", "Preis_netto", "column"]
+    renamed = [c["customProperties"] for c in found.columns.values()]
+    assert renamed == [[{"property": "renamedFrom", "value": [n]}] for n in ("Kunde Nr.", "Preis (€), netto", "#")]
+    kept = proposed({"a.csv": "Kunde Nr,@id,id,Ärger,Befund-Nr\n1,2,3,4,5\n"})
+    assert list(kept.columns) == ["Kunde Nr", "id_2", "id", "Ärger", "Befund_Nr"]
+    assert kept.columns["id_2"]["customProperties"] == [{"property": "renamedFrom", "value": ["@id"]}]
 
 
 def test_a_header_that_may_be_a_row_is_remarked(proposed):
@@ -379,6 +385,14 @@ def test_orc_keeps_its_types(proposed):
     orc.write_table(pa.table({"i": [1, 2], "s": ["a", "b"]}), written)
     found = proposed({"a.orc": written.getvalue()})
     assert {n: c["logicalType"] for n, c in found.columns.items()} == {"i": "integer", "s": "string"}
+
+
+def test_nanoseconds_of_a_typed_format_are_proposed_to_be_cut(proposed):
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"n": [1, 2], "at": pa.array([10**18, 10**18 + 1], pa.timestamp("ns"))}), buffer)
+    found = proposed({"a.parquet": buffer.getvalue()})
+    assert found.columns["at"]["customProperties"] == [{"property": "nanoseconds", "value": "cut"}]
+    assert "unsure: 1 values are finer than a microsecond, and what is beyond is cut" in found.contract
 
 
 def test_text_of_a_typed_format_stays_text_and_what_it_may_be_is_said(proposed):
@@ -558,3 +572,56 @@ def test_the_command_prints_both_files_and_tells_the_outcome(tmp_path, monkeypat
     assert (run.exit_code, run.stderr) == (0, "2 rows of 1 file: all fit\n")
     assert CliRunner().invoke(app, ["lake", "propose", str(tmp_path / "none.csv")]).exit_code == 2
     assert not (tmp_path / "data").exists()
+
+
+# What real companies send -----------------------------------------------------------------------------------------------
+
+
+def test_a_time_of_day_in_most_lines_is_no_delimiter(proposed):
+    rows = "".join(f"{n};P{n};0{n}.03.2026 1{n}:30\n" for n in range(1, 9))
+    found = proposed({"a.csv": f"Laborbericht; Stand: 01.03.2026\n\nBefund;Patient;Entnahme\n{rows}Summe: 8 Befunde\n"})
+    assert found.dataset["csv"] == {"delimiter": ";", "skip_lines": 2, "skip_footer": 1}
+    assert list(found.columns) == ["Befund", "Patient", "Entnahme"]
+
+
+def test_colons_split_lines_that_nothing_else_splits(proposed):
+    found = proposed({"a.csv": "name:shell:home\n" + "".join(f"u{n}:/bin/sh:/home/{n}\n" for n in range(5))})
+    assert found.dataset["csv"]["delimiter"] == ":"
+
+
+def test_of_an_archive_the_files_of_the_usual_kind_are_taken(proposed):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for day in range(1, 4):
+            archive.writestr(f"03/day{day}.csv", f"sale,amount\n{day},1.5\n")
+        archive.writestr("README.txt", "made by the pharmacy")
+    found = proposed({"a.zip": packed.getvalue()})
+    assert (found.dataset["members"], list(found.columns)) == ("*.csv", ["sale", "amount"])
+
+
+def test_sheets_that_are_called_after_their_month_are_told_by_a_glob(proposed):
+    files = {}
+    for month in ("2026-03", "2026-04"):
+        book, file = openpyxl.Workbook(), io.BytesIO()
+        book.active.title = month
+        for row in (["day", "beds"], [dt.date(2026, 3, 1), 12], [dt.date(2026, 3, 2), 13]):
+            book.active.append(row)
+        book.create_sheet("Legend")["A1"] = "ICU is intensive care"
+        book.save(file)
+        files[f"{month}.xlsx"] = file.getvalue()
+    found = proposed(files)
+    assert found.dataset["excel"]["sheets"] == ["????-??"]
+    assert found.proposal.verdict.loaded == 4
+
+
+def test_a_person_inside_an_object_is_suspected(proposed):
+    line = '{"id": %d, "patient": {"contact": {"phones": ["1"], "email": "p%d@mail.example"}}}\n'
+    found = proposed({"a.jsonl": "".join(line % (n, n) for n in range(3))})
+    assert found.columns["patient"]["classification"] == "personal"
+    assert "unsure: inside it `contact`, by its name" in found.contract
+
+
+def test_of_many_files_that_cannot_be_read_three_are_named(proposed):
+    files = {"a.csv": "day,amount\n2026-03-01,5\n"} | {f"b{n}.csv": "\0\0\1" for n in range(5)}
+    outcome = proposed(files, fits=False).proposal.outcome()
+    assert outcome.endswith("and 2 more cannot be read")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import warnings
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import click
@@ -149,6 +148,11 @@ def prepare(company: Company = None) -> None:
 def where(company: Company = None) -> None:
     """Where lake, warehouse and the rest live."""
     env = Environment.current(company)
-    for name in ("root", "lake", "published", "raw", "quarantine", "state", "registry", "online", "dagster_home", "logs"):
-        place: Path = getattr(env, name)
+    places = {"root": env.root, "lake": env.lake_url, "sources": env.sources}
+    if env.cloud is None:
+        places |= {"published": env.published, "raw": env.raw, "quarantine": env.quarantine}
+    else:
+        places |= {name: env.cloud.dataset(name) for name in ("loading", "raw", "marts", "quarantine")}
+    places |= {name: getattr(env, name) for name in ("state", "registry", "online", "dagster_home", "logs")}
+    for name, place in places.items():
         typer.echo(f"{name:<13}{place}")

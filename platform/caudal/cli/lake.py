@@ -97,16 +97,19 @@ def release(
     company: Company = None,
 ) -> None:
     """Load repaired rows in the place of the rejected ones. Exit code 1 if some still do not fit."""
+    from caudal.contracts.masking import mask_rejected
     from caudal.runtime.location import dataset_named
     from caudal.warehouse.repairs import accept
 
     env = Environment.current(company)
-    done = _or_refused(lambda: accept(env, dataset_named(env, dataset), repaired))
+    meant = _or_refused(lambda: dataset_named(env, dataset))
+    done = _or_refused(lambda: accept(env, meant, repaired))
     typer.echo(
         f"{done.kept:,} rows fit and are loaded with the next run of raw/{dataset} ({done.files:,} files are read again)"
     )
     for file, row, column, value, reason in done.refused:
-        typer.echo(f"  still refused: {file}, row {row}, {column or 'the whole row'}: {value!r}: {reason}", err=True)
+        shown = mask_rejected(meant.contract, column, value)
+        typer.echo(f"  still refused: {file}, row {row}, {column or 'the whole row'}: {shown!r}: {reason}", err=True)
     raise typer.Exit(1 if done.refused else 0)
 
 

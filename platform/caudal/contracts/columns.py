@@ -57,6 +57,7 @@ class Column:
         true_values, false_values: the texts of a boolean, beside `true` and `false`; empty for `1` and `0`.
         null_markers: texts that stand for no value, beside those of the dataset.
         timezone: whether a timestamp carries a time zone.
+        cuts_nanoseconds: what a time or timestamp says beyond microseconds is cut; else such a value is refused.
         minimum, maximum, exclusive_minimum, exclusive_maximum, multiple_of, min_length, max_length, pattern: of values.
         min_items, max_items, unique_items: of an array.
         allowed: the only values that are accepted; empty for no limit.
@@ -65,6 +66,7 @@ class Column:
         fields: of an object, where the contract declares them: it is a struct then, else JSON text.
         items: of an array, where the contract declares it: it is a list then, else JSON text.
         subject: whom its values identify, such as `household`: by it a person's rows are found to be erased.
+        null_refused: of the items of an array: why one without a value is refused though it is not `required`; not declared.
 
     """
 
@@ -84,6 +86,7 @@ class Column:
     false_values: tuple[str, ...] = ()
     null_markers: tuple[str, ...] = ()
     timezone: bool = False
+    cuts_nanoseconds: bool = False
     minimum: Any = None
     maximum: Any = None
     exclusive_minimum: Any = None
@@ -103,6 +106,7 @@ class Column:
     classification: str | None = None
     unit: str | None = None
     subject: str | None = None
+    null_refused: str | None = None
 
     @property
     def is_decimal(self) -> bool:
@@ -116,7 +120,8 @@ class Column:
     @property
     def is_plain(self) -> bool:
         """Whether its text is read by the plain rules of its type, which `caudal.warehouse.casting` tells."""
-        own = (self.format, self.number_format, self.duration, self.true_values, self.false_values, self.null_markers)
+        texts = (self.true_values, self.false_values, self.null_markers)
+        own = (self.format, self.number_format, self.duration, self.cuts_nanoseconds, *texts)
         return self.logical_type not in ("object", "array") and not any(own)
 
     @property

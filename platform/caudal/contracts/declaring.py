@@ -45,6 +45,8 @@ def property_of(column: Column) -> dict[str, Any]:
         custom["numberFormat"] = {k: _plain(v) for k, v in stated.items() if v != getattr(unset, k) or k == "decimal"}
     if column.duration:
         custom["duration"] = asdict(column.duration)
+    if column.cuts_nanoseconds:
+        custom["nanoseconds"] = "cut"
     if column.unit:
         custom["unit"] = column.unit
     if column.subject:

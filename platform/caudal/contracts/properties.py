@@ -1,7 +1,8 @@
 """A property of ODCS, read as a column.
 
-What the standard has no word for is a custom property: `allowedValues`, `duration`, `falseValues`, `nullMarkers`,
-`numberFormat`, `renamedFrom`, `subjectKey`, `trueValues`, `unit`. Those of other names are other people's, and are left alone.
+What the standard has no word for is a custom property: `allowedValues`, `duration`, `falseValues`, `nanoseconds`,
+`nullMarkers`, `numberFormat`, `renamedFrom`, `subjectKey`, `trueValues`, `unit`. Those of other names are other people's, and
+are left alone.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class _Reader(PropertyLimits):
             false_values=false_values,
             null_markers=self._null_markers(),
             timezone=options.timezone,
+            cuts_nanoseconds=self._cuts_nanoseconds(),
             min_length=options.minLength,
             max_length=options.maxLength,
             pattern=options.pattern,
@@ -132,6 +134,17 @@ class _Reader(PropertyLimits):
         if found and "numberFormat" in self._custom:
             raise self._refused(self._custom["duration"][1], "it is a duration or has a number format, not both")
         return found
+
+    def _cuts_nanoseconds(self) -> bool:
+        if "nanoseconds" not in self._custom:
+            return False
+        value, place = self._custom["nanoseconds"]
+        if self._type not in ("timestamp", "time") or self._options.format:
+            told = "nanoseconds is for columns of type timestamp or time without a `format`"
+            raise self._refused(place, told)
+        if value != "cut":
+            raise self._refused(place, f"nanoseconds is {value!r}; expected cut, or nothing where such values are refused")
+        return True
 
     def _special(self, name: str, read: Any, types: Sequence[str]) -> Any:
         if name not in self._custom:

@@ -12,8 +12,8 @@ from caudal.contracts.odcs import CustomProperty, SchemaItem, SchemaProperty
 Place = tuple[str | int, ...]
 
 CUSTOM = (
-    "allowedValues", "duration", "falseValues", "nullMarkers", "numberFormat", "renamedFrom", "subjectKey", "trueValues",
-    "unit",
+    "allowedValues", "duration", "falseValues", "nanoseconds", "nullMarkers", "numberFormat", "renamedFrom", "subjectKey",
+    "trueValues", "unit",
 )  # fmt: skip
 
 _LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")

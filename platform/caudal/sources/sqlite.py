@@ -45,7 +45,10 @@ def snapshot(database: Path) -> Generator[sqlite3.Connection]:
 
     """
     if not database.is_file():
-        raise SourceUnavailable(f"SQLite database {database.name}: no such file; expected at the path in `database`")
+        raise SourceUnavailable(
+            f"there is no SQLite database {database}. Put it there, or a link to it; `database` is a file in the folder "
+            "`sources` that `caudal where` names"
+        )
     try:
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, isolation_level=None, timeout=30)) as connection:
             connection.execute("BEGIN")

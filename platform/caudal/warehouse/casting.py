@@ -18,6 +18,8 @@ reader has told them apart. What a type accepts:
 Where the contract declares how numbers, booleans or durations are written, text is first brought into the plain form, or is
 refused; a struct or a list is made of JSON text by `caudal.warehouse.nested_casting`.
 
+What a time or timestamp says beyond microseconds is cut where the contract says `nanoseconds: cut`.
+
 A timestamp with a time zone needs an offset (`Z`, `+02:00`) in each value, one without refuses it: none is guessed or dropped.
 """
 
@@ -50,6 +52,8 @@ _CLOCK = "(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.][0-9]{1,6}0*)?)?"
 _FINE = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9][.][0-9]{7,}"
 _ANY_CLOCK = "[0-9]{1,2}:[0-9]{1,2}(?::[0-9]{1,2}(?:[.,][0-9]*)?)?"
 _OFFSET = "(?:Z|[+-](?:0[0-9]|1[0-5]):?(?:[0-5][0-9])?)"
+#: What to do about values that are finer than a microsecond.
+CUT = "declare `nanoseconds: cut` to keep the microseconds"
 _MIDNIGHT = "(?:[T ]00:00(?::00(?:[.]0+)?)?)?"
 
 
@@ -132,6 +136,8 @@ def _cast_any(column: Column, s: str) -> Cast:
         case "object" | "array":
             fault = f"{JSON_FAULT}({s}, {text(column.logical_type)})"
             return Cast(first_of((f"{fault} IS NULL", s)), fault)
+        case _ if column.cuts_nanoseconds:
+            return _iso(column, f"regexp_replace({s}, '(:[0-9]{{2}}[.][0-9]{{6}})[0-9]+', '\\1')")
         case _:
             return _formatted(column, s) if column.format else _iso(column, s)
 
@@ -238,7 +244,7 @@ def _iso(column: Column, s: str) -> Cast:
         return Cast(first_of((accepted, f"TRY_CAST(left({s}, 10) AS DATE)")), reason)
     if column.logical_type == "time":
         reason = first_of(
-            (_matches(s, _FINE), text("finer than a microsecond, which a time would lose")),
+            (_matches(s, _FINE), text(f"finer than a microsecond, which a time would lose; {CUT}")),
             otherwise=text("not a time of day; expected hh:mm:ss"),
         )
         return Cast(first_of((_matches(s, _CLOCK), f"TRY_CAST({s} AS TIME)")), reason)
@@ -253,7 +259,7 @@ def _iso(column: Column, s: str) -> Cast:
         other,
         (f"TRY_CAST(left({s}, 10) AS DATE) IS NULL AND {_matches(s, f'{_DAY}.*')}", text("no such day")),
         (_matches(s, _DAY), text("no time of day, and none is guessed; declare the column a date")),
-        (_matches(s, f"{_DAY}[T ]{_FINE}.*"), text("finer than a microsecond, which a timestamp would lose")),
+        (_matches(s, f"{_DAY}[T ]{_FINE}.*"), text(f"finer than a microsecond, which a timestamp would lose; {CUT}")),
         (_matches(s, f"{_DAY}[T ]{_ANY_CLOCK}.*"), text(f"no such time, or not as expected: {example}")),
         otherwise=text(f"not a timestamp; expected {example}"),
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from caudal.store import is_unfinished
 from caudal.warehouse.engine import connect_memory
 from caudal.warehouse.parts import LakeFile, Normalized, Quarantined, normalize_many
+from caudal.warehouse.raw_tables import as_stored
 from caudal.warehouse.sql import identifier, text
 from caudal.warehouse.verdict import Reject, Table, Verdict
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
     from caudal.environment import Environment
     from caudal.lake.dataset import Dataset
+
+#: The `path` of a dataset that takes files of any name.
+_ANY_NAME = "*"
 
 #: Rejected rows that are shown unless all are asked for.
 SHOWN_REJECTS = 20
@@ -52,7 +56,8 @@ def files_below(paths: Iterable[Path]) -> Iterator[Path]:
 def places(datasets: Sequence[Dataset], file: Path, wanted: str | None = None) -> list[tuple[Dataset, str]]:
     """The datasets that a file would belong to, each with the path that it would have in the lake.
 
-    That is the dataset `wanted`; or the one whose folder `<source>/<dataset>` it lies in; or every one that takes its name.
+    That is the dataset `wanted`; or the one whose folder `<source>/<dataset>` it lies in; or every one that takes its name, of
+    which those that take any name at all count only where no other does, and its content is of their format.
 
     Raises:
         UnknownDataset: there is none.
@@ -71,7 +76,21 @@ def places(datasets: Sequence[Dataset], file: Path, wanted: str | None = None) -
         raise UnknownDataset(
             f"{file}: no declared dataset takes a file of this name; name one with --dataset. {_declared(datasets)}"
         )
-    return matching
+    return [(d, path) for d, path in matching if d.path != _ANY_NAME] or _of_its_format(matching, file)
+
+
+def _of_its_format(matching: list[tuple[Dataset, str]], file: Path) -> list[tuple[Dataset, str]]:
+    """Those datasets whose format the file has; all, if it is of none of theirs, so that each can say what it expects."""
+    from caudal.warehouse.propose.sniff import sniff
+    from caudal.warehouse.propose.table import NoProposal
+
+    if len(matching) == 1:
+        return matching
+    try:
+        found = sniff(file, file.name).format
+    except NoProposal:
+        return matching
+    return [(d, path) for d, path in matching if d.format == found] or matching
 
 
 def check(
@@ -104,7 +123,7 @@ def judge(env: Environment, dataset: Dataset, file: Path, path: str, shown: int 
     with tempfile.TemporaryDirectory(prefix="caudal-check-") as folder:
         work = Path(folder)
         with connect_memory(replace(env, data=work / "data")) as connection:
-            return judge_files(connection, dataset, [LakeFile(path, "unloaded", file)], work / "parts", shown)
+            return judge_files(connection, as_stored(env, dataset), [LakeFile(path, "unloaded", file)], work / "parts", shown)
 
 
 def judge_files(
@@ -143,12 +162,8 @@ def _with(
     shown: int | None,
 ) -> Verdict:
     if isinstance(result, Quarantined):
-        name = result.path if result.member is None else f"{result.path}!{result.member}"
-        return replace(verdict, unreadable=(*verdict.unreadable, (name, result.reason)))
-    tables = tuple(
-        Table(f.path if f.member is None else f"{f.path}!{f.member}", f.rows_read, f.rows_loaded, f.rows_rejected)
-        for f in result.files
-    )
+        return replace(verdict, unreadable=(*verdict.unreadable, (result.name, result.reason)))
+    tables = tuple(Table(f.name, f.rows_read, f.rows_loaded, f.rows_rejected) for f in result.files)
     names = dict.fromkeys((*verdict.undeclared, *(c.name for c in result.undeclared)))
     verdict = replace(verdict, tables=(*verdict.tables, *tables), undeclared=tuple(names))
     if result.part is not None:

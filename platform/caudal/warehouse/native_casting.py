@@ -5,15 +5,16 @@
 | integers, unsigned | integer, number; boolean if 0 or 1; string |
 | float, double | integer if whole and below 2^53; decimal if that prints back to the same number; double |
 | decimal | integer if whole; decimal if no digit is lost; double |
-| date | date |
-| timestamp | timestamp without a time zone; date if at midnight |
-| timestamp with a time zone | timestamp with a time zone |
-| time | time |
+| date | date of the years 1 to 9999 |
+| timestamp | timestamp without a time zone of those years; date if at midnight |
+| timestamp with a time zone | timestamp with a time zone of those years |
+| time | time below 24:00 |
 | text | what `caudal.warehouse.casting` says |
 | struct, map; list | object; array, as JSON text |
 | struct; list | object with properties; array with items: each value inside by these rules |
 | map | object with properties: by way of JSON text |
 
+Nanoseconds are kept where they are whole microseconds, and cut to them where the contract says so; else the row is rejected.
 Everything else is no loss of a value but a misunderstanding: the file is refused.
 """
 
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from caudal.lake.readers.parquet_types import fits_json, kind_of
 from caudal.lake.readers.rows import SourceColumn
-from caudal.warehouse.casting import Cast, cast_text, without_markers
+from caudal.warehouse.casting import CUT, Cast, cast_text, without_markers
 from caudal.warehouse.json_text import JSON_FAULT
 from caudal.warehouse.nested_casting import OtherType, Place, Scalar, nested
 from caudal.warehouse.sql import first_of, text
@@ -41,8 +42,17 @@ _EXACT_INTEGERS = 2**53
 _EXACT_DIGITS = 15
 _NANOSECONDS_A_DAY = 86_400 * 10**9
 
-_FINER = text("finer than a microsecond, which would be lost")
+_FINER = text(f"finer than a microsecond, which would be lost; {CUT}")
 _RANGE = text("outside the range of a 64-bit integer")
+_TIME_OF_DAY = text("a time of day, which a date would lose")
+_MIDNIGHT = text("no time of day; expected less than 24:00")
+_YEARS = text("not of the years 1 to 9999, beyond which a text is no date either")
+_INFINITE = text("infinite; give null where there is no value")
+_LIMITS = {
+    "DATE": ("0001-01-01", "9999-12-31"),
+    "TIMESTAMP": ("0001-01-01", "9999-12-31 23:59:59.999999"),
+    "TIMESTAMPTZ": ("0001-01-01 00:00:00+00", "9999-12-31 23:59:59.999999+00"),
+}
 _FRACTION = text("a fraction; expected an integer")
 _NOT_FINITE = text("not a finite number; give null where there is no value")
 
@@ -194,24 +204,34 @@ def _json(column: Column, source: SourceColumn, s: str) -> Cast | None:
 
 
 def _moment(column: Column, source: SourceColumn, s: str) -> Cast | None:
-    finite = Cast(first_of((f"isfinite({s})", s)), text("infinite; give null where there is no value"))
-    at_microsecond = f"make_timestamp({s} // 1000)"
+    # Cut towards the past, also before 1970, where DuckDB's // goes the other way.
+    at_microsecond, within = f"make_timestamp(({s} - (({s} % 1000) + 1000) % 1000) // 1000)", _within_years("TIMESTAMP", s)
+    exact = "true" if column.cuts_nanoseconds else f"{s} % 1000 = 0"
     kinds: dict[tuple[str, str], Cast] = {
-        ("date", "date"): finite,
+        ("date", "date"): _within_years("DATE", s),
         ("date", "timestamp"): Cast(
-            first_of((f"isfinite({s}) AND {s} = date_trunc('day', {s})", f"CAST({s} AS DATE)")),
-            text("a time of day, which a date would lose"),
+            first_of((f"({within.value}) = date_trunc('day', {s})", f"CAST({s} AS DATE)")),
+            first_of((f"({within.value}) IS NOT NULL", _TIME_OF_DAY), otherwise=within.reason),
         ),
         ("date", "timestamp_ns"): Cast(
             first_of((f"{s} % {_NANOSECONDS_A_DAY} = 0", f"CAST({at_microsecond} AS DATE)")),
-            text("a time of day, which a date would lose"),
+            _TIME_OF_DAY,
         ),
-        ("timestamp", "timestamp"): finite,
-        ("timestamp", "timestamp_ns"): Cast(first_of((f"{s} % 1000 = 0", at_microsecond)), _FINER),
-        ("timestamptz", "timestamptz"): finite,
-        ("timestamptz", "timestamptz_ns"): Cast(first_of((f"{s} % 1000 = 0", f"{at_microsecond} AT TIME ZONE 'UTC'")), _FINER),
-        ("time", "time"): Cast(s, "NULL"),
-        ("time", "time_ns"): Cast(first_of((f"{s} % 1000 = 0", f"CAST({at_microsecond} AS TIME)")), _FINER),
+        ("timestamp", "timestamp"): within,
+        ("timestamp", "timestamp_ns"): Cast(first_of((exact, at_microsecond)), _FINER),
+        ("timestamptz", "timestamptz"): _within_years("TIMESTAMPTZ", s),
+        ("timestamptz", "timestamptz_ns"): Cast(first_of((exact, f"{at_microsecond} AT TIME ZONE 'UTC'")), _FINER),
+        ("time", "time"): Cast(first_of((f"{s} < TIME '24:00:00'", s)), _MIDNIGHT),
+        ("time", "time_ns"): Cast(
+            first_of((f"{exact} AND {s} < {_NANOSECONDS_A_DAY}", f"CAST({at_microsecond} AS TIME)")),
+            first_of((exact, _MIDNIGHT), otherwise=_FINER),
+        ),
     }
     wanted = "timestamptz" if column.logical_type == "timestamp" and column.timezone else column.logical_type
     return kinds.get((wanted, source.kind))
+
+
+def _within_years(kind: str, s: str) -> Cast:
+    first, last = _LIMITS[kind]
+    within = f"{s} BETWEEN {kind} '{first}' AND {kind} '{last}'"
+    return Cast(first_of((within, s)), first_of((f"isfinite({s})", _YEARS), otherwise=_INFINITE))

@@ -143,6 +143,8 @@ class _Builder:
 def _rules(column: Column, value: str, absent: str) -> Iterator[tuple[str, str]]:
     if column.required:
         yield absent, text(_REQUIRED)
+    elif column.null_refused:
+        yield absent, text(f": {column.null_refused}")
     for condition, reason in violations(column, f"({value})"):
         yield condition, text(f": {reason}")
 

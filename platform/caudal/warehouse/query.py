@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from caudal.warehouse.published import connect
+from caudal.warehouse.loaded import connect_published_or_loaded
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,12 +29,14 @@ class RefusedQuery(ValueError):
 def run(env: Environment, sql: str, output: OutputFormat, out: BinaryIO | None = None) -> int:
     """Answer `sql` from the published version and write the result to `out` (standard output); the number of rows.
 
+    Until something is published, it is answered from the raw tables as they were loaded last.
+
     Only `SELECT`-like statements run, on a read-only connection that can reach no file but the raw tables. In BigQuery it is
     GoogleSQL, and BigQuery runs it; what it will read is said on standard error before.
 
     Raises:
         RefusedQuery: with DuckDB's own words where it has any.
-        caudal.warehouse.published.NothingPublished: nothing is there to be read yet.
+        caudal.warehouse.published.NothingPublished: nothing is loaded yet either.
 
     """
     import duckdb
@@ -42,7 +44,7 @@ def run(env: Environment, sql: str, output: OutputFormat, out: BinaryIO | None =
     out = out or sys.stdout.buffer
     if env.cloud is not None:
         return _run_in_bigquery(env, sql, output, out)
-    with connect(env) as connection:
+    with connect_published_or_loaded(env) as connection:
         confine(connection, env)
         try:
             check_query(connection, sql)
@@ -59,7 +61,7 @@ def _run_in_bigquery(env: Environment, sql: str, output: OutputFormat, out: Bina
 
     service = service_of(env)
     try:
-        typed = dry_run(service, sql)
+        typed = dry_run(env, service, sql)
         billed = typed.dry.bytes_billed
         usd = service.cloud.usd(billed)
         sys.stderr.write(f"It reads {typed.dry.bytes_processed:,} bytes: billed for {billed:,} bytes, about {usd:.4f} USD.\n")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from caudal.contracts import LINEAGE_COLUMNS
+from caudal.lake.evolution import as_it_is
 from caudal.warehouse import delta
+from caudal.warehouse.engine import connect_memory
 from caudal.warehouse.latest import has_latest, latest_query, latest_table
 from caudal.warehouse.quality import judged
 from caudal.warehouse.sql import identifier, text
@@ -60,6 +63,28 @@ def raw_views(env: Environment, dataset: Dataset) -> Iterator[RawView]:
         yield RawView(schema, dataset.table, body, table, version)
         if schema == "raw" and has_latest(dataset):
             yield RawView(schema, latest_table(dataset), latest_query(dataset, f"({body})", list(columns)), table, version)
+
+
+@contextmanager
+def newest_raw(env: Environment, dataset: Dataset) -> Generator[tuple[duckdb.DuckDBPyConnection, str]]:
+    """A connection that reads the dataset's raw as it was loaded last, and what to call that version.
+
+    What is published holds the raw that marts were made of, which may be older, and nothing before the first mart.
+    """
+    if env.cloud is not None:
+        from caudal.warehouse.bigquery import loaded
+
+        session, version = loaded.newest_raw(env, dataset)
+        with session:
+            if version is None:
+                columns = {c.name: c.duckdb_type for c in dataset.contract.columns} | LINEAGE_COLUMNS
+                session.execute(f"CREATE VIEW raw.{identifier(dataset.table)} AS {_body(Path(), None, columns)}")
+            yield cast("duckdb.DuckDBPyConnection", session), session.moment.version
+        return
+    views = list(raw_views(env, as_it_is(env, dataset)))
+    with connect_memory(env) as connection:
+        make_views(connection, views)
+        yield connection, f"raw {views[0].version}"
 
 
 def make_views(connection: duckdb.DuckDBPyConnection, views: Iterable[RawView]) -> None:

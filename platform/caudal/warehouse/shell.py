@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from caudal.warehouse import versions
+from caudal.warehouse.loaded import connect_published_or_loaded
 from caudal.warehouse.published import connect
 from caudal.warehouse.query import RefusedQuery, check_query, confine, write_csv, write_parquet
 from caudal.warehouse.shell_input import LineReader, is_whole, suggestions
@@ -84,7 +85,7 @@ class Shell:
             )
         kept = versions.find(self._env, version) if version else None
         newest = versions.current(self._env) or ""
-        connection = connect(self._env, kept.file if kept else None)
+        connection = connect(self._env, kept.file) if kept else connect_published_or_loaded(self._env)
         self.version = kept.name if kept else newest
         confine(connection, self._env)
         if self._relations:
@@ -98,7 +99,8 @@ class Shell:
 
     def run(self, lines: Lines) -> None:
         """Answer until the person leaves."""
-        self._say(f"Version {self.version}, read-only, {len(self._relations)} tables. `.help` tells what there is.")
+        reading = f"Version {self.version}" if self.version else "Nothing is published yet: raw tables as they were loaded"
+        self._say(f"{reading}, read-only, {len(self._relations)} tables. `.help` tells what there is.")
         typed: list[str] = []
         while True:
             try:
@@ -214,7 +216,7 @@ class Shell:
             self.answer(f'SELECT column_name, column_type, "null" FROM (DESCRIBE {name})')
 
     def _open(self, version: str) -> None:
-        if not version and self._newest and self.version == versions.current(self._env):
+        if not version and self.version and self._newest and self.version == versions.current(self._env):
             listed = "\n".join(f"  {each.name}" for each in versions.kept(self._env))
             self._say(f"{self.version} is the newest. There are:\n{listed}")
             return
@@ -223,7 +225,7 @@ class Shell:
         except (versions.NoSuchVersion, FileNotFoundError) as missing:
             self._say(str(missing))
         else:
-            self._say(f"Reading version {self.version}.")
+            self._say(f"Reading version {self.version}." if self.version else "Reading what is loaded by now.")
 
     def _set_output(self, given: str) -> None:
         path = Path(given).expanduser()

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from caudal.lake.dataset import Dataset
 
+_FINER = "finer than a microsecond, which a timestamp would lose; declare `nanoseconds: cut` to keep the microseconds"
+
 #: Read from a column of a row group at a time.
 _BUFFER_BYTES = 64 << 10
 
@@ -53,7 +55,9 @@ def read_parquet(dataset: Dataset, file: Path, path: str) -> Rows:
     fields = {name: schema.field(place) for name, place in places if place is not None}
     columns = tuple(_source_column(name, field, int96, path) for name, field in fields.items())
     names = [field.name for field in fields.values()]
-    return Rows(columns, lambda: _read(columns, names, int96, file, path), undeclared_columns(schema, matched.ignored), weight)
+    cut = {fields[c.name].name for c in dataset.contract.columns if c.cuts_nanoseconds and c.name in fields}
+    undeclared = undeclared_columns(schema, matched.ignored)
+    return Rows(columns, lambda: _read(columns, names, int96 - cut, file, path), undeclared, weight)
 
 
 def _open(file: Path, unit: str | None = None) -> pq.ParquetFile:
@@ -76,12 +80,12 @@ def _source_column(name: str, field: pa.Field, int96: set[str], path: str) -> So
 
 
 def _read(
-    columns: Sequence[SourceColumn], names: Sequence[str], int96: set[str], file: Path, path: str
+    columns: Sequence[SourceColumn], names: Sequence[str], exactly: set[str], file: Path, path: str
 ) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
     first = 1
-    wide = [n for n in names if n in int96]
+    wide = [n for n in names if n in exactly]
     try:
         with _open(file, "us") as opened, _open(file) if wide else nullcontext() as again:
             count = rows_of_a_batch(len(names))
@@ -142,4 +146,4 @@ def _refuse_cut(microseconds: pa.Array, nanoseconds: pa.Array, column: str, prob
     cut, full = (a.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False) for a in (microseconds, nanoseconds))
     for index in np.flatnonzero(cut * 1000 != full):
         shown = f"{microseconds[index].cast(pa.string()).as_py()} and {(full[index] - cut[index] * 1000)} ns"
-        problems[int(index)] = Problem("finer than a microsecond, which a timestamp would lose", shown, column)
+        problems[int(index)] = Problem(_FINER, shown, column)

@@ -45,10 +45,16 @@ class Described:
 
 
 class Catalog:
-    """The tables of one environment, as they are called in SQL: `schema.table`, in any case."""
+    """The tables of one environment, as they are called in SQL: `schema.table`, in any case.
 
-    def __init__(self, service: BigQuery) -> None:
+    Args:
+        places: the only schemas that there are, and the one whose dataset holds each; without it those that are published.
+
+    """
+
+    def __init__(self, service: BigQuery, places: Mapping[str, str] | None = None) -> None:
         self._service = service
+        self._places = places
         self._listed: dict[str, dict[str, str]] = {}
         self._described: dict[str, Described] = {}
 
@@ -60,10 +66,15 @@ class Catalog:
                 return f"{each}.{found}"
         return None
 
+    def place(self, relation: str) -> str:
+        """`project.dataset.table` of a relation that `relation()` told."""
+        schema, _, name = relation.partition(".")
+        return self._service.cloud.table(f"{(self._places or {}).get(schema, schema)}.{name}")
+
     def describe(self, relation: str) -> Described:
         """The columns of a relation that `relation()` told."""
         if relation not in self._described:
-            table = self._service.cloud.table(relation)
+            table = self.place(relation)
             with explained(self._service.cloud, f"look up the columns of {table}"):
                 found = self._service.client.get_table(table, retry=self._service.busy)
             is_view = found.table_type in ("VIEW", "MATERIALIZED_VIEW", "EXTERNAL")
@@ -85,6 +96,8 @@ class Catalog:
 
     def schemas(self) -> list[str]:
         """The schemas of published tables that exist."""
+        if self._places is not None:
+            return sorted(self._places)
         cloud = self._service.cloud
         with explained(cloud, f"list the datasets of {cloud.project}"):
             datasets = list(self._service.client.list_datasets(cloud.project, retry=self._service.busy))
@@ -98,11 +111,13 @@ class Catalog:
 
     def _names(self, schema: str) -> Mapping[str, str]:
         """Table names by themselves in small letters."""
+        if self._places is not None and schema not in self._places:
+            return {}
         if schema not in self._listed:
             from google.api_core import exceptions
 
             cloud = self._service.cloud
-            dataset = f"{cloud.project}.{cloud.dataset(schema)}"
+            dataset = f"{cloud.project}.{cloud.dataset((self._places or {}).get(schema, schema))}"
             with explained(cloud, f"list the tables of {dataset}"):
                 try:
                     tables = list(self._service.client.list_tables(dataset, retry=self._service.busy))

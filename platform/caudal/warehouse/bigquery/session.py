@@ -56,13 +56,18 @@ class Session:
 
     """
 
-    def __init__(self, env: Environment, service: BigQuery, moment: Moment) -> None:
-        """Bring nothing yet."""
+    def __init__(self, env: Environment, service: BigQuery, moment: Moment, catalog: Catalog | None = None) -> None:
+        """Bring nothing yet.
+
+        Args:
+            catalog: of other tables than the published ones.
+
+        """
         import duckdb
 
         self.moment = moment
         self.folder, self._lock = _own_folder(env.state / "reads")
-        self._service, self._catalog = service, Catalog(service)
+        self._service, self._catalog = service, catalog or Catalog(service)
         self._reader = TableReader(service, moment.at)
         self._reads: dict[str, list[Read]] = {}
         self._shown: dict[str, Any] = {}
@@ -222,7 +227,7 @@ class Session:
         return read
 
     def _begin(self, described: Described, need: Need, streams: int) -> ReadSession:
-        table = self._service.cloud.table(described.relation)
+        table = self._catalog.place(described.relation)
         if described.is_view:
             answer = answer_of_view(self._service, table, need, self.moment.version)
             return self._reader.begin(answer, need.columns, streams=streams, as_it_is=True)

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 from caudal.warehouse.bigquery.catalog import Catalog
 from caudal.warehouse.bigquery.costs import DryRun
 from caudal.warehouse.bigquery.explained import BigQueryRefused, explained
-from caudal.warehouse.bigquery.published import newest
+from caudal.warehouse.bigquery.loaded import loaded_tables
+from caudal.warehouse.bigquery.moment import published_moment
 from caudal.warehouse.bigquery.reading import TableReader, arrow_schema
 from caudal.warehouse.bigquery.views import table_of_answer
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from caudal.environment import Environment
     from caudal.warehouse.bigquery.service import BigQuery
 
 
@@ -36,18 +38,18 @@ class Typed:
     dry: DryRun
 
 
-def dry_run(service: BigQuery, query: str) -> Typed:
-    """What `query` would read. Free of charge.
+def dry_run(env: Environment, service: BigQuery, query: str) -> Typed:
+    """What `query` would read. Free of charge. Until something is published, raw tables are read as they were loaded last.
 
     Raises:
         BigQueryRefused: it is wrong, several statements, or one that writes.
-        caudal.warehouse.published.NothingPublished: there are no tables yet.
 
     """
     from google.cloud import bigquery
 
-    newest(service)
-    sql = with_full_names(query.strip().rstrip(";"), Catalog(service).relation, service.cloud.table)
+    published = published_moment(service) is not None
+    names = (Catalog(service).relation, service.cloud.table) if published else loaded_tables(env, service)
+    sql = with_full_names(query.strip().rstrip(";"), *names)
     config = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)
     with explained(service.cloud, "the query"):
         job = service.client.query(sql, config, retry=service.busy)

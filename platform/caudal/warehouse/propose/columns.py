@@ -11,6 +11,7 @@ from caudal.warehouse.propose import kinds, moments, nested
 from caudal.warehouse.propose.candidates import STRING, Candidate, of_column, of_declared
 from caudal.warehouse.propose.keys import find_keys
 from caudal.warehouse.propose.kinds import Inferred
+from caudal.warehouse.propose.names import plain_names
 from caudal.warehouse.propose.personal import suspicion
 from caudal.warehouse.propose.table import RELATION, TYPED, Sample, native
 from caudal.warehouse.propose.values import Values
@@ -36,15 +37,19 @@ class ProposedColumn:
 
     Attributes:
         values: all that it holds, if it is a small set.
+        typed: the format gives it its type, and declared as another the file would be refused.
+        in_files: what files call it, where that is no name to be written in SQL.
 
     """
 
     name: str
     chosen: Candidate
+    in_files: str | None = None
     required: bool = False
     primary_key: bool = False
     classification: str | None = None
     values: tuple[str, ...] = ()
+    typed: bool = False
     notes: dict[str, list[str]] = field(default_factory=dict)
 
     def note(self, line: str, told: str) -> None:
@@ -75,12 +80,13 @@ def propose_columns(connection: duckdb.DuckDBPyConnection, held: Sample, file_fo
                 told = f"text in the file, and every value is of the type {found.chosen.declared['logicalType']}"
                 found = Inferred(STRING, values.absent, (f"unsure: {told}: kept as string",))
             column = ProposedColumn(source.name, found.chosen)
+            why = why or nested.personal(found.chosen.declared)
             if not why:
                 column.values = _closed_set(found.chosen, values)
         else:
             found = _typed(connection, source, held.typed.get(source.name), place, held.rows)
-            column = ProposedColumn(source.name, found.chosen)
-            why = suspicion(source.name, [])
+            column = ProposedColumn(source.name, found.chosen, typed=True)
+            why = suspicion(source.name, []) or nested.personal(found.chosen.declared)
         if why:
             column.classification = "personal"
             column.note("classification", f"unsure: {why}")
@@ -97,7 +103,12 @@ def propose_columns(connection: duckdb.DuckDBPyConnection, held: Sample, file_fo
             column.note("primaryKey", f"unsure: unique over the {held.rows:,} rows looked at")
         elif column.name in keys.single:
             column.note("name", f"unique over the {held.rows:,} rows looked at")
-    return Proposed(proposed, keys.pairs)
+    plain = plain_names([column.name for column in proposed])
+    for column, name in zip(proposed, plain.values(), strict=True):
+        if name != column.name:
+            column.in_files, column.name = column.name, name
+            column.note("name", f'unsure: files call it "{column.in_files}", which SQL cannot say everywhere')
+    return Proposed(proposed, tuple((plain[one], plain[other]) for one, other in keys.pairs))
 
 
 def repair(proposed: Sequence[ProposedColumn], rejects: Iterable[Reject]) -> bool:
@@ -117,9 +128,11 @@ def repair(proposed: Sequence[ProposedColumn], rejects: Iterable[Reject]) -> boo
             if loose != column.chosen.declared:
                 column.note("name", f"{told}: kept as JSON text")
                 column.chosen = of_declared(column.chosen.meaning, loose)
-            else:
+            elif not column.typed:
                 column.note("name", f"{told}: kept as string")
                 column.chosen = STRING
+            else:
+                continue
         else:
             continue
         repaired = True
@@ -142,6 +155,9 @@ def _typed(
     lost = f"count(*) FILTER (s IS NOT NULL AND ({cast.value}) IS NULL)" if cast else "0"
     select = f"SELECT count(s), {lost} FROM (SELECT {identifier(place)} AS s FROM {RELATION})"
     counts = connection.execute(select).fetchone() or (0, 0)
+    if counts[1] and source.kind.endswith("_ns"):
+        told = f"unsure: {counts[1]:,} values are finer than a microsecond, and what is beyond is cut"
+        return Inferred(chosen.with_custom("nanoseconds", "cut"), rows - counts[0], (told,))
     notes = (f"unsure: {counts[1]:,} values are not exactly that, and would be rejected",) if counts[1] else ()
     return Inferred(chosen, rows - counts[0], notes)
 

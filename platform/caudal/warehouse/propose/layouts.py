@@ -28,7 +28,7 @@ def common(sniffed: Sequence[Sniffed]) -> Sniffed:
 def complete(sniffed: Sniffed, files: Sequence[LakeFile]) -> None:
     """Find where the table stands in a workbook, which elements are rows in XML, which columns a line of fixed width has."""
     if sniffed.format == "excel":
-        workbook.complete(sniffed, files[0].file, files[0].name)
+        workbook.complete(sniffed, files[0].file, files[0].name, [f.file for f in files[1:]])
     elif sniffed.format == "xml":
         sniffed.options["xml"] = {"record": record_path(files[0].file, files[0].name), **sniffed.options.get("xml", {})}
         sniffed.note("xml.record", "unsure: the outermost elements that are there again and again")

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from caudal.warehouse.bigquery.storable import problem_of_name
+
 _DATES = (
     ("day", "%Y-%m-%d", re.compile(r"(?<!\d)\d{4}-\d{2}-\d{2}(?!\d)")),
     ("day", "%Y_%m_%d", re.compile(r"(?<!\d)\d{4}_\d{2}_\d{2}(?!\d)")),
@@ -16,6 +18,8 @@ _DATES = (
     ("day", "%d.%m.%Y", re.compile(r"(?<!\d)\d{2}\.\d{2}\.\d{4}(?!\d)")),
     ("day", "%Y%m%d", re.compile(r"(?<!\d)\d{8}(?!\d)")),
 )
+#: Of a column's name that is made from another.
+_LONGEST = 100
 _HOURS = (
     ("hour", "%Y-%m-%d-%H", re.compile(r"(?<!\d)\d{4}-\d{2}-\d{2}-\d{2}(?!\d)")),
     ("hour", "%Y-%m-%dT%H", re.compile(r"(?<!\d)\d{4}-\d{2}-\d{2}T\d{2}(?!\d)")),
@@ -38,6 +42,27 @@ class FilePath:
     partition_by: str = "none"
     start: str | None = None
     notes: tuple[str, ...] = ()
+
+
+def plain_names(columns: Sequence[str]) -> dict[str, str]:
+    """Each column's name without what neither BigQuery nor SQL without quotes has: `@id` is `id`. Blanks and letters stay.
+
+    Such a name is none that another column has, be it in other capital letters.
+    """
+    taken = {name.casefold() for name in columns}
+    found = {}
+    for name in columns:
+        found[name] = name
+        if re.fullmatch(r"[\w ]+", name) and not problem_of_name(name):
+            continue
+        plain = re.sub(r"\W*[^\w ]\W*", "_", name).strip("_ ")[:_LONGEST] or "column"
+        plain = plain if plain[0].isalpha() else f"column_{plain}"
+        count = 1
+        while (numbered := plain if count == 1 else f"{plain}_{count}").casefold() in taken:
+            count += 1
+        taken.add(numbered.casefold())
+        found[name] = numbered
+    return found
 
 
 def file_path(names: Sequence[str]) -> FilePath:

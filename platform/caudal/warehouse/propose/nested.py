@@ -10,6 +10,7 @@ from typing import Any
 
 from caudal.warehouse.propose.candidates import of_declared
 from caudal.warehouse.propose.kinds import Inferred, decimal_size
+from caudal.warehouse.propose.personal import suspicion
 from caudal.warehouse.propose.values import Values
 
 #: Different texts that are looked at; whether all fit is seen when the sample is read with the proposal.
@@ -46,6 +47,17 @@ def structured(values: Values, inferred: Inferred) -> Inferred:
 def plain(declared: dict[str, Any]) -> dict[str, Any]:
     """A declaration without what is inside."""
     return {key: value for key, value in declared.items() if key not in ("properties", "items")}
+
+
+def personal(declared: dict[str, Any]) -> str | None:
+    """Why something inside may be personal data, by the names of what is inside; or None."""
+    for inside in (*declared.get("properties", ()), *([declared["items"]] if "items" in declared else ())):
+        name = inside.get("name", "")
+        if why := suspicion(name, []):
+            return f"inside it `{name}`, {why}"
+        if why := personal(inside):
+            return why
+    return None
 
 
 def _declared(found: Sequence[Any], path: str = "") -> dict[str, Any]:

@@ -31,6 +31,9 @@ __all__ = ["NoProposal", "Proposal", "propose"]
 #: Files that are sniffed; the others are held against what those tell.
 _SNIFFED = 20
 
+#: Files that cannot be read of which it is told why.
+_SHOWN = 3
+
 #: A column that does not fit is proposed anew, so often.
 _REPAIRS = 3
 
@@ -82,6 +85,9 @@ class _Work:
         tables, refused = sample.tables_of(dataset, plain, self.folder)
         held = read_sample(self.connection, dataset, tables, self.sample_rows)
         held.unreadable += [*unreadable, *refused]
+        if found.members:
+            sniffed.options["members"] = found.members
+            sniffed.note("members", "unsure: the archives hold other files too")
         proposal = self._of(held, sniffed, source, name)
         cut = list(dict.fromkeys([*found.cut, *held.cut]))
         proposal.notes += _about(held, cut, self.sample_bytes, self.sample_rows)
@@ -168,7 +174,9 @@ def _delivered(file: Path) -> LakeFile:
 
 
 def _about(held: Sample, cut: Sequence[str], sample_bytes: int, sample_rows: int) -> list[str]:
-    notes = [f"unsure: cannot be read: {reason}" for _, reason in held.unreadable]
+    notes = [f"unsure: cannot be read: {reason}" for _, reason in held.unreadable[:_SHOWN]]
+    if (more := len(held.unreadable) - _SHOWN) > 0:
+        notes.append(f"unsure: {more:,} more files cannot be read")
     if held.refused:
         shown = "; ".join(f"{file}, row {row}: {reason}" for file, row, reason in held.problems)
         notes.append(f"unsure: {held.refused:,} rows are refused whatever the contract: {shown}")

@@ -9,6 +9,9 @@ from caudal.warehouse.propose.names import FilePath
 from caudal.warehouse.propose.sniff import Sniffed
 from caudal.warehouse.verdict import Verdict
 
+#: Reasons and rejected rows that are told one by one.
+_SHOWN = 3
+
 
 @dataclass
 class Proposal:
@@ -45,7 +48,9 @@ class Proposal:
         if self.fits:
             return f"{counted}: all fit"
         pieces = [f"{verdict.loaded:,} fit, {verdict.rejected:,} would be rejected"] if verdict.rejected else []
-        pieces += [reason for _, reason in verdict.unreadable]
+        pieces += [reason for _, reason in verdict.unreadable[:_SHOWN]]
+        if (more := len(verdict.unreadable) - _SHOWN) > 0:
+            pieces.append(f"and {more:,} more cannot be read")
         pieces += [verdict.misplaced] if verdict.misplaced else []
-        first = [f"row {r.row}{f', {r.column}' if r.column else ''}: {r.reason}" for r in verdict.rejects[:3]]
+        first = [f"row {r.row}{f', {r.column}' if r.column else ''}: {r.reason}" for r in verdict.rejects[:_SHOWN]]
         return f"{counted}: " + "; ".join([*pieces, *first])

@@ -95,7 +95,10 @@ def _column(lines: _Lines, column: ProposedColumn) -> None:
         lines.add("physicalType", declared["physicalType"])
     if "logicalTypeOptions" in declared:
         lines.raw(f"logicalTypeOptions: {_flow(declared['logicalTypeOptions'])}")
-    if custom := declared.get("customProperties"):
+    custom = [*declared.get("customProperties", ())]
+    if column.in_files:
+        custom.append({"property": "renamedFrom", "value": [column.in_files]})
+    if custom:
         lines.open("customProperties")
         for one in custom:
             lines.raw(f"- {_flow(one)}")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from caudal.lake.dataset import Dataset
 from caudal.lake.readers import archives
 from caudal.lake.readers.compression import Packed, compression_of, decompressed
 from caudal.lake.readers.members import Refused, members
-from caudal.lake.readers.rows import LakeFile, Unreadable
+from caudal.lake.readers.rows import LakeFile, Unreadable, named
 from caudal.warehouse.propose.sniff import Sniffed
 from caudal.warehouse.propose.table import text_contract
 
@@ -31,6 +32,7 @@ class Unpacked:
 
     Attributes:
         packed: with what some of them are packed, such as `gzip`.
+        members: of archives, where not all are of one kind: a glob of those that are taken.
         cut: files of which only the start was taken.
 
     """
@@ -39,6 +41,7 @@ class Unpacked:
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     packed: set[str] = field(default_factory=set)
     cut: list[str] = field(default_factory=list)
+    members: str | None = None
 
 
 def unpack(files: Sequence[Path], into: Path, sample_bytes: int) -> Unpacked:
@@ -102,9 +105,16 @@ def _unpack(file: LakeFile, into: Path, sample_bytes: int, found: Unpacked) -> N
             found.files.append(LakeFile(file.path, file.version, target))
             return
     archive = Dataset("sample", "sample", "jsonl", text_contract([]))
-    for member in members(archive, file, into):
+    inside = list(members(archive, file, into))
+    kinds = Counter(PurePath(m.member or "").suffix for m in inside)
+    usual, count = kinds.most_common(1)[0] if kinds else ("", 0)
+    if usual and 2 * count > len(inside) > count:
+        found.members = f"*{usual}"
+    for member in inside:
+        if found.members and not (member.member or "").endswith(found.members[1:]):
+            continue
         if isinstance(member, Refused):
-            found.unreadable.append((f"{file.name}!{member.member}", member.reason))
+            found.unreadable.append((named(file.name, member.member), member.reason))
         else:
             found.files.append(member)
 

@@ -8,14 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from caudal.warehouse.propose.markers import looks_like_one
 from caudal.warehouse.propose.sniff import Sniffed
 from caudal.warehouse.propose.table import NoProposal
 
+if TYPE_CHECKING:
+    from python_calamine import CalamineWorkbook
+
 #: Rows in which the header is looked for, header rows at most, and rows of a sheet that are looked at.
 _HEADER_WITHIN, _HEADER_ROWS, _ROWS = 60, 3, 200_000
+
+#: Workbooks after the first whose sheets' names are looked at.
+_COMPARED = 20
 
 _NUMBER = re.compile(r"[(+-]?[$€£]?\s?\d[\d.,' ]*\s?[%€$£)]*")
 _TOTAL = re.compile(r"(?i)(?:grand |sub)?(?:total|summe|gesamt|gesamtsumme|sum|somme|totals)\b")
@@ -41,8 +47,11 @@ class _Layout:
     rows: int = 0
 
 
-def complete(sniffed: Sniffed, file: Path, name: str) -> None:
+def complete(sniffed: Sniffed, file: Path, name: str, others: Sequence[Path] = ()) -> None:
     """Add the options of `excel` to what was sniffed.
+
+    Args:
+        others: further workbooks. Where the sheet is called otherwise in one, such as after its month, a glob is proposed.
 
     Raises:
         NoProposal: it cannot be opened, or holds no table.
@@ -58,11 +67,10 @@ def complete(sniffed: Sniffed, file: Path, name: str) -> None:
         options["sheets"] = list(alike)
         sniffed.note("excel.sheets", "they have the same columns; `sheet_name_as: <column>` keeps which row is of which")
     elif len(sheets) > 1:
-        options["sheet"] = next(iter(alike))
-        sniffed.note("excel.sheet", "unsure: of several sheets the one with the most rows")
-    others = [s for s in sheets if s not in alike]
-    told = ", ".join(f"`{s}`" for s in others[:5])
-    if others:
+        _one_of_several(sniffed, options, next(iter(alike)), others)
+    left_out = [s for s in sheets if s not in alike]
+    told = ", ".join(f"`{s}`" for s in left_out[:5])
+    if left_out:
         sniffed.note("excel", f"unsure: not read: {told}, of other columns or without a table")
     if first.header_row != 1:
         options["header_row"] = first.header_row
@@ -79,18 +87,34 @@ def complete(sniffed: Sniffed, file: Path, name: str) -> None:
         sniffed.options["excel"] = options
 
 
+def _one_of_several(sniffed: Sniffed, options: dict[str, Any], sheet: str, others: Sequence[Path]) -> None:
+    pattern = re.sub(r"\d", "?", sheet)
+    if pattern != sheet and any(sheet not in _visible(other) for other in others[:_COMPARED]):
+        options["sheets"] = [pattern]
+        sniffed.note("excel.sheets", f"unsure: `{sheet}` is called otherwise in other files; `?` is any one character")
+    else:
+        options["sheet"] = sheet
+        sniffed.note("excel.sheet", "unsure: of several sheets the one with the most rows")
+
+
+def _visible(file: Path) -> list[str]:
+    """The names of the sheets; of a file that is no workbook none, which is told where it is read."""
+    from python_calamine import CalamineError, CalamineWorkbook
+
+    try:
+        return _visible_sheets(CalamineWorkbook.from_path(file))
+    except (CalamineError, ValueError, LookupError, OSError):
+        return []
+
+
 def _layouts(file: Path, name: str) -> tuple[dict[str, _Layout], list[str]]:
     """The layout of each visible sheet that holds a table; and the names of all of them."""
-    from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum, SheetVisibleEnum
+    from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
     found: dict[str, _Layout] = {}
     try:
         workbook = CalamineWorkbook.from_path(file)
-        sheets = [
-            s.name
-            for s in workbook.sheets_metadata
-            if s.typ == SheetTypeEnum.WorkSheet and s.visible == SheetVisibleEnum.Visible
-        ]
+        sheets = _visible_sheets(workbook)
         for sheet in sheets:
             opened = workbook.get_sheet_by_name(sheet)
             layout = layout_of(list(islice(opened.iter_rows(), _ROWS)))
@@ -101,6 +125,13 @@ def _layouts(file: Path, name: str) -> tuple[dict[str, _Layout], list[str]]:
     except (CalamineError, ValueError, LookupError, OSError) as broken:
         raise NoProposal(f"{name}: the workbook cannot be opened ({broken})") from None
     return found, sheets
+
+
+def _visible_sheets(workbook: CalamineWorkbook) -> list[str]:
+    from python_calamine import SheetTypeEnum, SheetVisibleEnum
+
+    kinds = SheetTypeEnum.WorkSheet, SheetVisibleEnum.Visible
+    return [s.name for s in workbook.sheets_metadata if (s.typ, s.visible) == kinds]
 
 
 def layout_of(cells: Sequence[Sequence[Any]]) -> _Layout | None:

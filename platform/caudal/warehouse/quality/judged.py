@@ -35,10 +35,13 @@ class Standing:
 
 def standing(env: Environment, dataset: Dataset) -> Standing | None:
     """How the dataset's table stands; None if nothing blocks it, or it was never judged."""
-    if not any(rule.blocks for rule in dataset.contract.rules):
-        return None
+    return recorded(env, dataset.table) if any(rule.blocks for rule in dataset.contract.rules) else None
+
+
+def recorded(env: Environment, table: str) -> Standing | None:
+    """How a raw table stood when it was judged last, whatever blocks it now; None if it never was."""
     try:
-        return Standing(**json.loads(_record(env, dataset.table).read_text()))
+        return Standing(**json.loads(_record(env, table).read_text()))
     except FileNotFoundError:
         return None
 
@@ -63,10 +66,16 @@ def version_to_read(env: Environment, dataset: Dataset, newest: int | None) -> i
 
     A table that was made anew, under lower versions, is read as it is until it is judged.
     """
-    stands = standing(env, dataset)
-    if stands is None or newest is None or newest < stands.judged:
-        return newest
-    return stands.passed
+    return _readable(standing(env, dataset), newest)
+
+
+def version_of_table(env: Environment, table: str, newest: int | None) -> int | None:
+    """As `version_to_read`, for whoever has no contract at hand."""
+    return _readable(recorded(env, table), newest)
+
+
+def _readable(stands: Standing | None, newest: int | None) -> int | None:
+    return newest if stands is None or newest is None or newest < stands.judged else stands.passed
 
 
 def pinned(env: Environment) -> dict[str, int]:
