@@ -153,6 +153,31 @@ def test_a_column_of_another_type_has_all_files_read_again_in_one_commit(env, le
     assert DeltaTable(env.raw / dataset.table, version=before).to_pyarrow_table().num_rows == 2
 
 
+def test_a_file_is_replaced_in_a_table_that_has_a_column_which_the_contract_no_longer_has(env, ledger, declare, drop):
+    dataset = declare()
+    drop("stall/sales/a.csv", HEADER + "apple,1,1.00\n")
+    drop("stall/sales/b.csv", HEADER + "pear,2,2.00\n")
+    load_pending(env, dataset, "run")
+    columns = tuple(c for c in dataset.contract.columns if c.name != "units")
+    fewer = replace(dataset, contract=replace(dataset.contract, columns=columns, drift="ignore"))
+    drop("stall/sales/a.csv", HEADER + "apple,10,1.00\n")
+    load_pending(env, fewer, "run")
+    assert raw(env, dataset, "item", "units") == [("apple", None), ("pear", 2)]
+
+
+def test_a_column_of_another_name_has_all_files_read_again_and_is_not_empty_in_older_ones(env, ledger, declare, drop):
+    dataset = declare()
+    drop("stall/sales/a.csv", HEADER + "apple,1,1.00\n")
+    drop("stall/sales/b.csv", HEADER + "pear,2,2.00\n")
+    before = load_pending(env, dataset, "run").raw_version
+    renamed = retyped(dataset, units={"name": "pieces", "renamed_from": ("units",)})
+    drop("stall/sales/c.csv", "item,pieces,amount\nplum,3,1.00\n")
+    after = load_pending(env, renamed, "run")
+    assert raw(env, dataset, "item", "pieces") == [("apple", 1), ("pear", 2), ("plum", 3)]
+    assert after.raw_version == before + 1
+    assert load_pending(env, renamed, "run").files == []
+
+
 def test_types_do_not_change_under_rows_that_cannot_be_read_again(env, ledger, declare, drop):
     dataset = declare()
     drop("stall/sales/a.csv", HEADER + "apple,1,1.00\n")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from caudal.contracts import LINEAGE_COLUMNS, Contract
+from caudal.contracts.masking import mask_rejected
 from caudal.environment import Environment
 from caudal.lake.component import lake_key
 from caudal.lake.dataset import Dataset
@@ -91,6 +92,8 @@ def raw_metadata(told: Told) -> dict[str, dg.MetadataValue]:
         "files in this load": dg.MetadataValue.int(len(loaded.files)),
         "rows in this load": dg.MetadataValue.int(loaded.rows_loaded),
     }
+    if loaded.taken_over:
+        metadata["files taken over from a ledger that was lost"] = dg.MetadataValue.int(loaded.taken_over)
     if loaded.raw_version is not None:
         metadata["raw version"] = dg.MetadataValue.int(loaded.raw_version)
     if loaded.jobs:
@@ -123,9 +126,10 @@ def rejects_metadata(told: Told) -> dict[str, dg.MetadataValue]:
 
 
 def rejected_rows(env: Environment, dataset: Dataset, limit: int = SHOWN) -> list[dict[str, str | int]]:
-    """Up to `limit` of the dataset's rejects: file, row, column, value, reason."""
+    """Up to `limit` of the dataset's rejects: file, row, column, value, reason. What the contract classifies is masked."""
     rows = raw_tables(env).read_rows(rejects(dataset), ["_file", "_row", "column", "value", "reason"], limit)
-    return [{k.removeprefix("_"): v if isinstance(v, int) else str(v or "") for k, v in row.items()} for row in rows]
+    shown = [row | {"value": mask_rejected(dataset.contract, row["column"], row["value"])} for row in rows]
+    return [{k.removeprefix("_"): v if isinstance(v, int) else str(v or "") for k, v in row.items()} for row in shown]
 
 
 def _jobs_table(jobs: Sequence[Job]) -> dg.TableMetadataValue:

@@ -1,6 +1,6 @@
 """Raw tables as assets: what was loaded, from which files, what was rejected and why."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
@@ -8,6 +8,7 @@ from caudal.environment import Environment
 from caudal.lake.component import lake_key, lake_spec, partitions_of
 from caudal.lake.dataset import Dataset
 from caudal.lake.ledger import Ledger
+from caudal.lake.records import LedgerFile, Outcome
 from caudal.lake.watch import DATASETS_TAG
 from caudal.precedence import precedence
 from caudal.warehouse.assets import (
@@ -109,7 +110,7 @@ def raw_asset(env: Environment, dataset: Dataset, *, dropped: bool) -> dg.Assets
             look_first=not (dropped and DATASETS_TAG in context.run.tags),
             spread=pipes_spread(context, env) if dataset.workers > 1 else None,
         )
-        _report_files(context, dataset, loaded, dropped)
+        _report_files(context, dataset, _to_report(context.instance, dataset, ledger, loaded), dropped)
         told = Told(env, dataset, ledger, loaded, ledger.totals(dataset.id))
         if dropped:
             yield dg.MaterializeResult(lake_key(dataset), metadata=lake_metadata(told))
@@ -124,18 +125,31 @@ def raw_asset(env: Environment, dataset: Dataset, *, dropped: bool) -> dg.Assets
     return load
 
 
-def _report_files(context: dg.AssetExecutionContext, dataset: Dataset, loaded: Loaded, dropped: bool) -> None:
+def _to_report(
+    instance: dg.DagsterInstance, dataset: Dataset, ledger: Ledger, loaded: Loaded
+) -> list[tuple[LedgerFile, Outcome]]:
+    """What this load finished; and all that was loaded before, if Dagster was never told of it."""
+    if dataset.partition_by == "none" or instance.get_latest_materialization_event(raw_key(dataset)) is not None:
+        return loaded.files
+    done = {file.path for file, _ in loaded.files}
+    before = [file for file in ledger.files(dataset.id, "loaded") if file.path not in done]
+    return [*loaded.files, *((f, Outcome(f.path, f.rows_read, f.rows_loaded, f.rows_rejected, note=f.note)) for f in before)]
+
+
+def _report_files(
+    context: dg.AssetExecutionContext, dataset: Dataset, files: Sequence[tuple[LedgerFile, Outcome]], dropped: bool
+) -> None:
     """One materialization for each lake file, on the lake asset and, where partitioned, on the raw asset."""
     if dataset.partition_by == "file":
-        keys = {f.partition for f, _ in loaded.files if f.partition}
-        gone = {f.partition for f, _ in loaded.files if f.gone and f.partition and dataset.on_delete == "remove"}
+        keys = {f.partition for f, _ in files if f.partition}
+        gone = {f.partition for f, _ in files if f.gone and f.partition and dataset.on_delete == "remove"}
         name = f"files/{dataset.id}"
         context.instance.add_dynamic_partitions(name, sorted(keys - gone))
         for partition in sorted(gone):
             context.instance.delete_dynamic_partition(name, partition)
         keys -= gone
     targets = set(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else set()
-    for file, outcome in loaded.files:
+    for file, outcome in files:
         if file.gone:
             continue
         metadata = file_metadata(file, outcome)

@@ -78,7 +78,8 @@ def replace_files(
 ) -> int:
     """Put the rows of `parts` in the place of all rows of the lake files `files`, in one commit; the new version.
 
-    The table gets the columns of `schema` that it does not have, in a commit before; they hold nulls.
+    The table gets the columns of `schema` that it does not have, in a commit before; they hold nulls. So do, in the new rows,
+    those that the table has and `schema` does not: a contract may drop or rename a column.
 
     Args:
         parts: Parquet files of `schema`; every row's `_file` is one of `files`, or a member of one. They become files of the
@@ -99,10 +100,10 @@ def replace_files(
         if parts and stored(schema) == schema:
             _adopt(opened, parts, properties)
         else:
-            write_deltalake(opened, _rows(parts, schema), mode="append", commit_properties=properties)
+            write_deltalake(opened, _rows(parts, schema, opened), mode="append", commit_properties=properties)
     elif parts:
         predicate = any_of(files, with_members)
-        rows = _rows(parts, schema)
+        rows = _rows(parts, schema, opened)
         write_deltalake(opened, rows, mode="overwrite", predicate=predicate, commit_properties=properties)
     else:
         opened.delete(any_of(files, with_members), commit_properties=properties)
@@ -182,11 +183,20 @@ def read_rows(table: Path, columns: Sequence[str], limit: int, files: Sequence[s
     return pa.table(query.read_all()).to_pylist()
 
 
-def _rows(parts: Sequence[Path], schema: pa.Schema) -> pa.RecordBatchReader:
+def _rows(parts: Sequence[Path], schema: pa.Schema, table: DeltaTable | None = None) -> pa.RecordBatchReader:
+    """The rows of the parts as Delta Lake can keep them, with nulls in the columns that only `table` has."""
     import pyarrow as pa
 
     kept = stored(schema)
-    return pa.RecordBatchReader.from_batches(kept, (batch.cast(kept) for batch in _read(parts)))
+    others = [f for f in pa.schema(table.schema().to_arrow()) if f.name not in kept.names] if table else []
+
+    def completed(batch: pa.RecordBatch) -> pa.RecordBatch:
+        batch = batch.cast(kept)
+        for field in others:
+            batch = batch.append_column(field, pa.nulls(batch.num_rows, field.type))
+        return batch
+
+    return pa.RecordBatchReader.from_batches(pa.schema([*kept, *others]), map(completed, _read(parts)))
 
 
 def _read(parts: Sequence[Path]) -> Iterator[pa.RecordBatch]:

@@ -20,7 +20,7 @@ from caudal.lake.watch import look
 from caudal.store import open_store
 from caudal.warehouse.batch import Prepared, prepare_files
 from caudal.warehouse.engine import connect_memory
-from caudal.warehouse.raw_tables import RawTables, raw, raw_tables, rejects
+from caudal.warehouse.raw_tables import RawTables, as_stored, raw, raw_tables, rejects
 from caudal.warehouse.settling import note_unshown, settled, show_files, transaction_of
 from caudal.warehouse.shards import Spread, split, spread_out
 from caudal.warehouse.suppression import suppressed
@@ -39,7 +39,7 @@ _EVOLUTIONS = 3
 
 
 class ChangedTypes(ValueError):
-    """The contract gives columns other types than the raw table has, and rows of files that are gone cannot be read again."""
+    """The contract gives columns other types or names than the table has, and files that are gone cannot be read again."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Loaded:
         files: each file that was finished, with what became of it; a deleted file has an empty version.
         unstable: files that changed or vanished while they were read; the next look at the lake will tell.
         undeclared: names of columns that files have and the contract does not, and paths of such keys inside structs.
+        taken_over: how many files another ledger had loaded, which is lost; their rows stay in the raw table as they are.
         raw_version: of the raw table now, None if it was never written.
         jobs: that BigQuery did for it; locally there are none.
 
@@ -58,6 +59,7 @@ class Loaded:
     files: list[tuple[LedgerFile, Outcome]] = field(default_factory=list)
     unstable: set[str] = field(default_factory=set)
     undeclared: set[str] = field(default_factory=set)
+    taken_over: int = 0
     raw_version: int | None = None
     jobs: tuple[Job, ...] = ()
 
@@ -105,7 +107,7 @@ def load_pending(
     ledger = Ledger(env.state / "ledger.db")
     loaded = Loaded()
     tables = raw_tables(env, {"asset": f"raw/{dataset.id}", "run": run_id, "owner": next(iter(dataset.owners), "")})
-    with settled(env, dataset, ledger, tables):
+    with settled(env, dataset, ledger, tables) as taken_over:
         if look_first:
             look(env, ledger, [dataset])
         rebuild = _rebuilt(tables, dataset, ledger)
@@ -114,14 +116,15 @@ def load_pending(
             if rebuild and not loaded.files:
                 break  # A file changed meanwhile, so the table is as it was. The next run tries again.
             rebuild = False
-        show_files(env, dataset, ledger, tables, changed=bool(loaded.files))
-        return replace(loaded, raw_version=tables.version(raw(dataset)), jobs=tuple(tables.done))
+        show_files(env, dataset, ledger, tables, changed=bool(loaded.files or taken_over))
+        return replace(loaded, taken_over=taken_over, raw_version=tables.version(raw(dataset)), jobs=tuple(tables.done))
 
 
 def prepare_batch(
     env: Environment, dataset: Dataset, ledger: Ledger, files: Sequence[LedgerFile], work: Path, spread: Spread | None = None
 ) -> Prepared:
     """Normalize `files` into the folder `work`, which is made anew."""
+    dataset = as_stored(env, dataset)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     present = [f for f in files if not f.gone]
@@ -222,7 +225,7 @@ def _load_batch(
 
 
 def _rebuilt(tables: RawTables, dataset: Dataset, ledger: Ledger) -> bool:
-    """Whether the raw table has columns of other types than the contract; then all files are pending, to make it anew."""
+    """Whether the raw table has columns of other types or names than the contract; then all files are pending anew."""
     contract = evolved_dataset(dataset, ledger.evolved(dataset.id)).contract
     changed = tables.differing(raw(dataset), contract)
     if not changed:
@@ -230,9 +233,10 @@ def _rebuilt(tables: RawTables, dataset: Dataset, ledger: Ledger) -> bool:
     kept = [f.path for f in ledger.files(dataset.id, "deleted") if f.live_version]
     if kept:
         raise ChangedTypes(
-            f"{dataset.id}: the contract gives columns other types than the raw table has ({'; '.join(changed)}), so all files "
-            f"must be read again, and {len(kept)} of them are gone from the lake while their rows are kept, such as {kept[0]}. "
-            f"Put them back, give their rows up with `caudal lake forget {dataset.id} --gone`, or declare new columns instead"
+            f"{dataset.id}: the contract gives columns other types or names than the raw table has ({'; '.join(changed)}), so "
+            f"all files must be read again, and {len(kept)} of them are gone from the lake while their rows are kept, such as "
+            f"{kept[0]}. Put them back, give their rows up with `caudal lake forget {dataset.id} --gone`, or declare new "
+            "columns instead"
         )
     ledger.ask_again(dataset.id, announce=False)
     return True

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from caudal.lake.readers.ahead import in_order, read_ahead
 from caudal.lake.readers.formats import read_lake_file
 from caudal.lake.readers.members import Refused, members
-from caudal.lake.readers.rows import LakeFile, SourceColumn, Unreadable
+from caudal.lake.readers.rows import LakeFile, SourceColumn, Unreadable, named
 from caudal.lake.readers.unpacked import UnpackedFiles
 from caudal.warehouse.json_split import provide_split
 from caudal.warehouse.json_text import provide_json_fault
@@ -60,6 +60,11 @@ class FileCounts:
     dialect: str | None = None
     rows_erased: int = 0
 
+    @property
+    def name(self) -> str:
+        """What its rows call it."""
+        return named(self.path, self.member)
+
 
 @dataclass(frozen=True)
 class Normalized:
@@ -90,6 +95,11 @@ class Quarantined:
     version: str
     reason: str
     member: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What people are told."""
+        return named(self.path, self.member)
 
 
 def normalize(
@@ -175,10 +185,7 @@ def write_quarantined(quarantined: Sequence[Quarantined], loaded_at: datetime, i
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [
-        {"_file": LakeFile(q.path, q.version, into, q.member).name, "_version": q.version, "reason": q.reason}
-        for q in quarantined
-    ]
+    rows = [{"_file": q.name, "_version": q.version, "reason": q.reason} for q in quarantined]
     table = pa.Table.from_pylist([row | {"_loaded_at": loaded_at} for row in rows], reject_schema())
     written = into / f"{uuid.uuid4().hex}.quarantined.parquet"
     pq.write_table(table, written)

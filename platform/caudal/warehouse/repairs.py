@@ -19,7 +19,7 @@ from caudal.lake.ledger import Ledger
 from caudal.lake.readers.rows import MEMBER
 from caudal.lake.records import Repair
 from caudal.warehouse.engine import connect_memory
-from caudal.warehouse.raw_tables import raw_tables, rejects
+from caudal.warehouse.raw_tables import as_stored, raw_tables, rejects
 from caudal.warehouse.release import complete_record, trial
 from caudal.warehouse.sql import identifier, text
 
@@ -91,7 +91,7 @@ def accept(env: Environment, dataset: Dataset, repaired: Path) -> Accepted:
 
     """
     ledger = Ledger(env.state / "ledger.db")
-    dataset = as_it_is(env, dataset)
+    dataset = as_stored(env, as_it_is(env, dataset))
     with connect_memory(env) as connection:
         repairs = _read(connection, env, dataset, ledger, repaired)
         with tempfile.TemporaryDirectory(prefix="caudal-release-") as folder:

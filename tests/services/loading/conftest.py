@@ -1,11 +1,8 @@
 """An environment of its own in both servers, for each test."""
 
-import uuid
-
 import pytest
 
 from caudal.environment import Environment
-from caudal.google_cloud import GoogleCloud
 from caudal.store import open_store
 from tests.conftest import ROOT
 
@@ -14,8 +11,7 @@ from tests.conftest import ROOT
 def env(tmp_path, gcs, bigquery, monkeypatch):
     """An environment of its own in both servers."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs.url)
-    prefix = f"t{uuid.uuid4().hex[:12]}_"
-    cloud = GoogleCloud(bigquery.project, "US", gcs.bucket(), prefix, bigquery_url=bigquery.rest_url)
+    cloud = bigquery.settings(bucket=gcs.bucket())
     return Environment("gcp", "shop", ROOT, tmp_path / "data", cloud=cloud, lake_elsewhere=str(tmp_path / "lake"))
 
 

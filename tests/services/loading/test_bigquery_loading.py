@@ -4,13 +4,18 @@ import datetime as dt
 import io
 import json
 import zipfile
+from dataclasses import replace
 from decimal import Decimal
 
+import pyarrow as pa
 import pytest
 
+from caudal.lake.ledger import Ledger
 from caudal.store import open_store
-from caudal.warehouse import repairs
+from caudal.warehouse import repairs, versions
 from caudal.warehouse.bigquery import limits
+from caudal.warehouse.bigquery.storable import NULL_ITEM
+from caudal.warehouse.candidate import publish_tables
 from caudal.warehouse.loading import ChangedTypes
 from caudal.warehouse.parts import normalize_many
 from caudal.warehouse.raw_tables import raw, raw_tables, rejects
@@ -138,6 +143,16 @@ def test_a_changed_type_makes_the_table_anew_and_refuses_to_lose_rows(env, decla
     assert ask("SELECT units FROM {t} ORDER BY 1", t="loading.stall__sales") == [("1",), ("two",)]
 
 
+def test_a_column_of_another_name_is_not_empty_in_older_files(env, declare, drop, ask):
+    drop("stall/sales/a.csv", HEADER + "apple,1,1\n")
+    load(env, declare())
+    older = "customProperties: [{property: renamedFrom, value: [units]}]"
+    renamed = declare(SALES_CONTRACT.replace("{name: units,", f"{{name: pieces, {older},"))
+    drop("stall/sales/b.csv", "item,pieces,amount\npear,2,2\n")
+    load(env, renamed)
+    assert ask("SELECT item, pieces FROM {t} ORDER BY 1", t="loading.stall__sales") == [("apple", 1), ("pear", 2)]
+
+
 PARTITIONED = """
 apiVersion: v3.1.0
 kind: DataContract
@@ -201,15 +216,32 @@ def test_more_partitions_than_a_statement_may_write_to_are_written_in_ranges(env
     assert ask(everything, t="loading.stall__sales") == [*((n,) for n in range(10)), (99,)]
 
 
-def test_a_lost_ledger_is_rebuilt_without_a_row_twice(env, declare, drop, sold):
-    dataset = declare(path="*")
-    drop("stall/sales/a.csv", HEADER + "apple,1,1.50\n")
-    drop("stall/sales/two.zip", zipped({"b.csv": HEADER + "pear,2,2\n"}))
-    load(env, dataset)
-    for left in env.state.glob("ledger.db*"):
-        left.unlink()
-    load(env, dataset)
-    assert [row[1] for row in sold()] == ["apple", "pear"]
+@pytest.mark.parametrize("contract", [SALES_CONTRACT, PARTITIONED], ids=["plain", "partitions must be named"])
+def test_a_new_machine_takes_over_what_was_loaded_and_published_and_loads_only_what_is_new(
+    env, declare, drop, ask, tmp_path, contract
+):
+    dataset, dated = declare(contract, path="*"), contract is PARTITIONED
+    header, end = (DATED, "2024-01-02") if dated else (HEADER, "1.50")
+    drop("stall/sales/a.csv", header + f"apple,1,{end}\nbad,x,{end}\n")
+    drop("stall/sales/b.csv", header + f"pear,2,{end}\n")
+    drop("stall/sales/two.zip", zipped({"c.csv": header + f"fig,3,{end}\n", "d.csv": header + f"plum,4,{end}\n"}))
+    first = load(env, dataset)
+    publish_tables(env, {"marts.daily": pa.table({"n": [1, 2]})})
+    new = replace(env, data=tmp_path / "new machine")
+    assert versions.current(new) == versions.current(env)
+    taken = load(new, dataset)
+    assert (taken.files, taken.taken_over, taken.raw_version) == ([], 3, first.raw_version)
+    assert Ledger(new.state / "ledger.db").totals(dataset.id) == Ledger(env.state / "ledger.db").totals(dataset.id)
+    assert [job.kind for job in taken.jobs if "lake_files" not in job.id] == ["query", "query"]  # What the tables hold.
+    drop("stall/sales/b.csv", header + f"pear,20,{end}\n")
+    drop("stall/sales/e.csv", header + f"kiwi,5,{end}\n")
+    assert [f.path for f, _ in load(new, dataset).files] == ["stall/sales/b.csv", "stall/sales/e.csv"]
+    where = "WHERE sold_on IS NOT NULL" if dated else ""
+    found = ask(f"SELECT item, units FROM {{t}} {where} ORDER BY units", t="loading.stall__sales")
+    assert found == [("apple", 1), ("fig", 3), ("plum", 4), ("kiwi", 5), ("pear", 20)]
+    publish_tables(new, {"marts.daily": pa.table({"n": [3]})})
+    assert [kept.name for kept in versions.kept(new)] == [kept.name for kept in versions.kept(env)]
+    assert len(versions.kept(new)) == 2
 
 
 def test_every_type_arrives_as_it_was_declared(env, declare, drop, ask):
@@ -230,6 +262,17 @@ def test_every_type_arrives_as_it_was_declared(env, declare, drop, ask):
     assert found[11:] == (["x", "y"], [{"sku": "s", "price": Decimal("1.5")}], ["[1, 2]", "[3]"])
     assert ask("SELECT c, ARRAY_LENGTH(l) FROM {t} WHERE b IS NULL", t="loading.stall__sales")[0][0] is None
     assert load(env, dataset).files == []
+
+
+def test_an_item_without_a_value_is_a_reject_and_keeps_no_other_row_from_being_loaded(env, declare, drop, ask):
+    dataset = declare(TYPES, format="jsonl", path="*", max_rejected_share=0.9)
+    rows = [{"a": "x", "l": ["1", None]}, {"a": "y", "l": ["1"]}, {"a": "z", "m": [None]}]
+    drop("stall/sales/a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    loaded = load(env, dataset)
+    assert (loaded.rows_loaded, loaded.rows_rejected) == (1, 2)
+    assert ask("SELECT a, l FROM {t}", t="loading.stall__sales") == [("y", ["1"])]
+    told = ask("SELECT _row, `column`, reason FROM {t} ORDER BY 1", t="quarantine.stall__sales")
+    assert told == [(1, "l", f"l[1]: {NULL_ITEM}"), (3, "m", f"m[0]: {NULL_ITEM}")]
 
 
 TYPES = """

@@ -203,16 +203,16 @@ def test_a_request_that_arrives_after_its_batch_was_given_up_loads_nothing(fault
     process = started(faulty, dataset, 0)
     network.next("held", "POST /bigquery/v2/projects/caudal-tests/jobs")
     process.kill()
-    process.wait(10)
+    process.wait(60)
     process = started(faulty, dataset, 1)
-    until(lambda: "held" in network.done, 60)
+    until(lambda: "held" in network.done, 180)
     process.kill()
-    process.wait(10)
+    process.wait(60)
     load(env, dataset)
     assert sold() == [("a.csv", "apple", 1)]
     before = len(network.answered)
     network.release.set()
-    until(lambda: len(network.answered) > before, 60)
+    until(lambda: len(network.answered) > before, 180)
     load(env, dataset)
     assert network.answered[-1] == 409
     assert sold() == [("a.csv", "apple", 1)]
@@ -225,9 +225,9 @@ def test_a_job_that_succeeds_after_its_client_died_is_not_done_again(faulty, env
     network.next("held", "POST /upload")
     process = started(faulty, dataset, 1)
     posted = "POST /bigquery/v2/projects/caudal-tests/jobs"
-    until(lambda: any(posted in r for r in network.requests) and 200 in network.answered[-1:], 60)
+    until(lambda: any(posted in r for r in network.requests) and 200 in network.answered[-1:], 180)
     process.kill()
-    process.wait(10)
+    process.wait(60)
     loaded = load(env, dataset)
     assert sold() == [("a.csv", "apple", 1)]
     assert Ledger(env.state / "ledger.db").totals(dataset.id).files == {"loaded": 1}
@@ -251,7 +251,7 @@ def test_every_row_is_there_once_whatever_is_killed_when(env, declare, drop, ask
             time.sleep(0.05)
         assert process.poll() is None, process.stderr.read()
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
     for _ in range(2):
         load(env, dataset)
     sql = "SELECT SPLIT(_file, '/')[SAFE_OFFSET(2)], {column} FROM {{t}} ORDER BY 1"
