@@ -1,12 +1,14 @@
 """Exploration as assets: thin functions around the cores of this package, and what they show on their pages."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from caudal.contracts.masking import mask_text
 from caudal.environment import Environment
 from caudal.explore import markdown
 from caudal.explore.document import html_report
@@ -20,12 +22,18 @@ from caudal.explore.plots import network_plot
 from caudal.explore.profile import MOST_COLUMNS_SHOWN, SUMMARY
 from caudal.explore.report import notebook_html
 from caudal.explore.scan import quoted_relation
+from caudal.lake.dataset import Dataset
 from caudal.precedence import precedence
 from caudal.store import write_atomically
 from caudal.warehouse.audited import Event, audit_specs, publish_audited
 from caudal.warehouse.audits import not_null, unique
 from caudal.warehouse.published import PublishedTable, bring, connect, read_arrow
+from caudal.warehouse.raw_views import newest_raw
 from caudal.warehouse.sql import one_row
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
 
 GROUP = "explore"
 MOST_IMPORTANT = 20
@@ -35,13 +43,27 @@ NARROW = 20
 MEMORY = "1500MB"
 
 
-def profile_assets(tables: Sequence[PublishedTable], env: Environment, timeout_s: float = TIMEOUT_S) -> dg.Definitions:
-    """For each table an asset `profile/<domain>/<name>` below it, each a step of its own: one that fails stops no other."""
-    return dg.Definitions(assets=[profile_asset(table, env, timeout_s) for table in tables])
+def profile_assets(
+    tables: Sequence[PublishedTable], env: Environment, timeout_s: float = TIMEOUT_S, raw: Mapping[str, Dataset] | None = None
+) -> dg.Definitions:
+    """For each table an asset `profile/<domain>/<name>` below it, each a step of its own: one that fails stops no other.
+
+    Args:
+        raw: the datasets whose raw tables are among `tables`, by their relations.
+
+    """
+    return dg.Definitions(assets=[profile_asset(t, env, timeout_s, (raw or {}).get(t.relation)) for t in tables])
 
 
-def profile_asset(table: PublishedTable, env: Environment, timeout_s: float = TIMEOUT_S) -> dg.AssetsDefinition:
-    """The profile of one published table, compared with the last one; its report is in the environment's reports."""
+def profile_asset(
+    table: PublishedTable, env: Environment, timeout_s: float = TIMEOUT_S, dataset: Dataset | None = None
+) -> dg.AssetsDefinition:
+    """The profile of one published table, compared with the last one; its report is in the environment's reports.
+
+    Args:
+        dataset: of a raw table.
+
+    """
     stage = () if table.key[0] == "marts" else (table.key[0],)
     report = env.reports.joinpath("profiles", *stage, table.domain, f"{table.name}.html")
     history = env.state.joinpath("profiles", *table.key[:-1], f"{table.name}.json")
@@ -59,9 +81,7 @@ def profile_asset(table: PublishedTable, env: Environment, timeout_s: float = TI
         metadata={"dagster/relation_identifier": table.relation},
     )
     def profile() -> dg.MaterializeResult:
-        with connect(env) as connection:
-            bring(connection, table.relation)
-            version = one_row(connection, "SELECT version FROM caudal.published")[0]
+        with _opened(env, table, dataset) as (connection, version):
             connection.execute(f"SET memory_limit = '{MEMORY}'")
             found = examine(connection, table.relation, table.personal, timeout_s, history, version)
         report.parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +102,21 @@ def profile_asset(table: PublishedTable, env: Environment, timeout_s: float = TI
         )
 
     return profile
+
+
+@contextmanager
+def _opened(
+    env: Environment, table: PublishedTable, dataset: Dataset | None
+) -> Generator[tuple["duckdb.DuckDBPyConnection", str]]:
+    """A connection that reads the table, and which version of it; a raw table as it was loaded last."""
+    if dataset is not None:
+        with newest_raw(env, dataset) as (connection, version):
+            bring(connection, table.relation)
+            yield connection, version
+        return
+    with connect(env) as connection:
+        bring(connection, table.relation)
+        yield connection, one_row(connection, "SELECT version FROM caudal.published")[0]
 
 
 def notebook_asset(
@@ -120,9 +155,15 @@ def notebook_asset(
 
 
 def network_asset(
-    spec: dg.AssetSpec, table: str, node: str, common: str, relation: str, env: Environment
+    spec: dg.AssetSpec,
+    table: str,
+    node: str,
+    common: str,
+    relation: str,
+    env: Environment,
+    hidden: Callable[[], Collection[str]] = tuple,
 ) -> dg.AssetsDefinition:
-    """The measures of a network, published as the table `relation`."""
+    """The measures of a network, published as the table `relation`; of the columns `hidden` no value is shown."""
     audits = [unique(relation, node), not_null(relation, node, "degree", "pagerank", "betweenness")]
 
     @dg.multi_asset(
@@ -133,14 +174,15 @@ def network_asset(
     )
     def network(context: dg.AssetExecutionContext) -> Iterator[Event | dg.MaterializeResult]:
         measured = network_in_common(read_arrow(env, f"SELECT * FROM {quoted_relation(table)}"), node, common)
-        published = yield from publish_audited(context, env, spec.key, {relation: measured}, audits)
-        top = measured.slice(0, MOST_IMPORTANT).to_pylist()
+        published = yield from publish_audited(context, env, spec.key, {relation: measured}, audits, hidden)
+        seen = _masked(measured, node) if node in hidden() else measured
+        top = seen.slice(0, MOST_IMPORTANT).to_pylist()
         shown: dict[str, dg.MetadataValue[Any]] = {}
         if top:
             shown["most important"] = _table(
                 [{name: f"{v:.4f}" if isinstance(v, float) else str(v) for name, v in row.items()} for row in top]
             )
-            shown["importance"] = dg.MetadataValue.md(markdown.image(network_plot(measured, node), relation))
+            shown["importance"] = dg.MetadataValue.md(markdown.image(network_plot(seen, node), relation))
         yield dg.MaterializeResult(
             asset_key=spec.key,
             metadata={
@@ -154,6 +196,14 @@ def network_asset(
         )
 
     return network
+
+
+def _masked(network: "pa.Table", node: str) -> "pa.Table":
+    """With the shape of each node in its place."""
+    import pyarrow as pa
+
+    shapes = pa.array([mask_text(value) for value in network[node].to_pylist()], pa.string())
+    return network.set_column(network.column_names.index(node), node, shapes)
 
 
 def _excerpt(line: Sequence[str]) -> dict[str, str]:

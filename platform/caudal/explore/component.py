@@ -2,19 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import dagster as dg
 
-from caudal.contracts.masking import is_masked
+from caudal.contracts.masking import Names, is_masked
 from caudal.environment import Environment
 from caudal.explore.assets import GROUP, network_asset, notebook_asset, profile_assets
 from caudal.explore.findings import TIMEOUT_S
 from caudal.lake.component import declared_datasets
 from caudal.lake.dataset import Dataset
-from caudal.transform.component import DbtProject
+from caudal.transform.component import DbtProject, hidden_anywhere
 from caudal.warehouse.published import PublishedTable
 
 ResolvedPath = Annotated[
@@ -49,20 +49,19 @@ class Profiles(dg.Component, dg.Model, dg.Resolvable):
         datasets = declared_datasets(context.component_tree)
         tables = [table for project in projects for table in project.published_tables(env, datasets)]
         chosen = [table for table in tables if table.key[0] == self.stage]
-        owners, anywhere = tuple(self.owners), frozenset(name for dataset in datasets for name in _hidden(dataset))
+        owners, anywhere = tuple(self.owners), hidden_anywhere(context.component_tree, env) if self.also else Names()
         if self.raw:
             chosen += [_raw_table(dataset, owners) for dataset in datasets]
         chosen += [
             PublishedTable(tuple(key.split("/")), relation, owners=owners, personal=anywhere)
             for key, relation in self.also.items()
         ]
-        return profile_assets(chosen, env, self.timeout_s)
+        return profile_assets(chosen, env, self.timeout_s, {f"raw.{dataset.table}": dataset for dataset in datasets})
 
 
 def _raw_table(dataset: Dataset, owners: tuple[str, ...]) -> PublishedTable:
-    relation = f"raw.{dataset.source}__{dataset.name}"
     key = ("raw", dataset.source, dataset.name)
-    return PublishedTable(key, relation, owners=owners, personal=frozenset(_hidden(dataset)))
+    return PublishedTable(key, f"raw.{dataset.table}", owners=owners, personal=frozenset(_hidden(dataset)))
 
 
 def _hidden(dataset: Dataset) -> Iterator[str]:
@@ -144,10 +143,11 @@ class Network(dg.Component, dg.Model, dg.Resolvable):
     owners: Sequence[str] = ()
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        return self.definitions(Environment.of_module(context.defs_module_name))
+        env, tree = Environment.of_module(context.defs_module_name), context.component_tree
+        return self.definitions(env, lambda: hidden_anywhere(tree, env))
 
-    def definitions(self, env: Environment) -> dg.Definitions:
-        """The asset in `env`."""
+    def definitions(self, env: Environment, hidden: Callable[[], Collection[str]] = tuple) -> dg.Definitions:
+        """The asset in `env`; `hidden` gives the columns whose values are masked."""
         relation = f"explore.{self.name}"
         key = dg.TableColumnConstraints(nullable=False, unique=True)
         schema = dg.TableSchema(
@@ -176,4 +176,5 @@ class Network(dg.Component, dg.Model, dg.Resolvable):
                 "dagster/column_lineage": lineage,
             },
         )
-        return dg.Definitions(assets=[network_asset(spec, self.table, self.node, self.link, relation, env)])
+        asset = network_asset(spec, self.table, self.node, self.link, relation, env, hidden)
+        return dg.Definitions(assets=[asset])

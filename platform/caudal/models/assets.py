@@ -3,7 +3,7 @@ pages.
 """
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
@@ -32,7 +32,12 @@ GATE = "better_than_champion_and_baseline"
 
 
 def evaluation_asset(
-    env: Environment, spec: dg.AssetSpec, declared: ForecastDeclaration, table: HistoryTable, unit: str
+    env: Environment,
+    spec: dg.AssetSpec,
+    declared: ForecastDeclaration,
+    table: HistoryTable,
+    unit: str,
+    hidden: Callable[[], Collection[str]] = tuple,
 ) -> dg.AssetsDefinition:
     """The backtest and the gate's verdict on it."""
     gate = dg.AssetCheckSpec(
@@ -59,7 +64,7 @@ def evaluation_asset(
             history = read_history(env, table)
             done = evaluate(env, declared, history.panel)
         rows = done.backtest.to_arrow()
-        published = yield from publish_audited(context, env, spec.key, {relation: rows}, audits)
+        published = yield from publish_audited(context, env, spec.key, {relation: rows}, audits, hidden)
         yield dg.MaterializeResult(
             asset_key=spec.key,
             metadata={
@@ -99,7 +104,11 @@ def model_asset(
 
 
 def predictions_asset(
-    env: Environment, spec: dg.AssetSpec, declared: ForecastDeclaration, table: HistoryTable
+    env: Environment,
+    spec: dg.AssetSpec,
+    declared: ForecastDeclaration,
+    table: HistoryTable,
+    hidden: Callable[[], Collection[str]] = tuple,
 ) -> dg.AssetsDefinition:
     """The champion's forecasts, published."""
     relation = f"predictions.{declared.name}"
@@ -124,7 +133,7 @@ def predictions_asset(
         with _explained():
             history = read_history(env, table)
             rows = predict(env, declared, history.panel)
-        published = yield from publish_audited(context, env, spec.key, {relation: rows}, audits)
+        published = yield from publish_audited(context, env, spec.key, {relation: rows}, audits, hidden)
         days = rows["date"].to_pylist()
         yield dg.MaterializeResult(
             asset_key=spec.key,

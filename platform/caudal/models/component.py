@@ -1,18 +1,20 @@
 """A forecast declared in YAML, as assets: its evaluation, its champion, its predictions."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated
 
 import dagster as dg
 from pydantic import AfterValidator
 
+from caudal.contracts.masking import Names
 from caudal.environment import Environment
 from caudal.models.assets import evaluation_asset, model_asset, predictions_asset
 from caudal.models.features import FEATURES, Calendar
 from caudal.models.forecast import PARAMETERS, Recipe
 from caudal.models.history import HistoryTable
 from caudal.models.lifecycle import ForecastDeclaration
+from caudal.transform.component import hidden_anywhere
 
 
 def _within(lowest: float, below: float) -> AfterValidator:
@@ -129,10 +131,16 @@ class Forecast(dg.Component, dg.Model, dg.Resolvable):
         )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        return self.definitions(Environment.of_module(context.defs_module_name))
+        env, tree = Environment.of_module(context.defs_module_name), context.component_tree
+        return self.definitions(env, lambda: self._hidden(hidden_anywhere(tree, env)))
 
-    def definitions(self, env: Environment) -> dg.Definitions:
-        """The three assets in `env`."""
+    def _hidden(self, classified: Names) -> Names:
+        """Of the columns that are published: what is made of a column is as personal as that."""
+        made = {self.series: ("series",), self.value: ("value", "lower", "upper", "forecast", "actual")}
+        return classified | [name for column, names in made.items() if column in classified for name in names]
+
+    def definitions(self, env: Environment, hidden: Callable[[], Collection[str]] = tuple) -> dg.Definitions:
+        """The three assets in `env`; `hidden` gives the columns whose values are masked."""
         declared = self.declared()
         table = HistoryTable(self.table, self.time, self.series, self.value, self.incomplete_days)
         source = dg.AssetKey.from_user_string(self.asset)
@@ -183,9 +191,9 @@ class Forecast(dg.Component, dg.Model, dg.Resolvable):
         )
         return dg.Definitions(
             assets=[
-                evaluation_asset(env, evaluation, declared, table, self.unit),
+                evaluation_asset(env, evaluation, declared, table, self.unit, hidden),
                 model_asset(env, model, declared, table),
-                predictions_asset(env, predictions, declared, table),
+                predictions_asset(env, predictions, declared, table, hidden),
             ]
         )
 

@@ -101,6 +101,10 @@ def load_definitions(company: str) -> dg.Definitions:
 
 def _lake_and_warehouse(env: Environment, declared: dg.Definitions, datasets: Sequence[Dataset]) -> dg.Definitions:
     _refuse_duplicates(datasets)
+    if env.cloud is not None:
+        from caudal.warehouse.bigquery.storable import demand
+
+        demand(dataset.contract for dataset in datasets)
     extracted = {spec.key for spec in declared.resolve_all_asset_specs()}
     dropped = [d for d in datasets if lake_key(d) not in extracted]
     raw_keys = {d.id: raw_key(d) for d in datasets}

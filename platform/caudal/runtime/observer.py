@@ -7,6 +7,7 @@ sends an `Observation` through the pipe each time it has looked, until nobody re
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 import time
@@ -19,6 +20,7 @@ from caudal.forking.client import UNKNOWN_STATUS
 from caudal.runtime.supervisor import Process, Service, Supervisor
 
 if TYPE_CHECKING:
+    from caudal.runtime.observation import Subject
     from caudal.runtime.progress import Observation
 
 
@@ -81,14 +83,11 @@ def main(arguments: list[str]) -> int:
     import dagster as dg
 
     from caudal.environment import Environment
-    from caudal.runtime.location import load_definitions
-    from caudal.runtime.observation import Observer, Subject, ledger_files
+    from caudal.runtime.observation import Observer, ledger_files
 
     company, since_s, poll_s = arguments[0], float(arguments[1]), float(arguments[2])
     env = Environment.current(company)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the code server has logged them
-        subject = Subject.of(load_definitions(company), company)
+    subject = _subject(company)
     with Connection(int(arguments[3]), readable=False) as pipe, dg.DagsterInstance.get() as instance:
         observer = Observer(instance, subject, ledger_files(env.state / "ledger.db"), since_s)
         while True:
@@ -97,6 +96,30 @@ def main(arguments: list[str]) -> int:
             except OSError:
                 return 0
             time.sleep(poll_s)
+
+
+def _subject(company: str) -> Subject:
+    """What is looked at. The definitions, which are large beside it, are loaded by a process that ends with them."""
+    context = multiprocessing.get_context("fork")
+    reading, writing = context.Pipe(duplex=False)
+    loading = context.Process(target=_tell_subject, args=(company, writing))
+    loading.start()
+    writing.close()
+    try:
+        return reading.recv()
+    except EOFError:
+        raise CannotObserve(f"the definitions of {company} could not be loaded; why is told above") from None
+    finally:
+        loading.join()
+
+
+def _tell_subject(company: str, writing: Connection) -> None:
+    from caudal.runtime.location import load_definitions
+    from caudal.runtime.observation import Subject
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the code server has logged them
+        writing.send(Subject.of(load_definitions(company), company))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ STEADY_S = 120.0
 _GUARDIAN = (sys.executable, "-I", "-S", guardian.__file__)
 _MODULE = (sys.executable, "-m")
 #: How long the nursery may take to import what it has for all.
-_NURSERY_TIMEOUT_S = 30.0
+_NURSERY_TIMEOUT_S = 120.0
 
 Process = subprocess.Popen[bytes] | client.Forked
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from caudal.contracts.masking import classified
+from caudal.contracts.masking import Names, classified
 from caudal.environment import Environment
 from caudal.lake.dataset import Dataset
 from caudal.transform.assets import dbt_assets
@@ -88,3 +88,14 @@ class DbtProject(dg.Component, dg.Model, dg.Resolvable):
     def published_tables(self, env: Environment, datasets: Sequence[Dataset] = ()) -> list[PublishedTable]:
         """The marts that hold data of their own: what profiles, notebooks, models and the API read."""
         return published_tables(self.manifest(env, datasets))
+
+
+def hidden_anywhere(tree: dg.ComponentTree, env: Environment) -> Names:
+    """The names of all columns that a contract or a model of the company classifies."""
+    from caudal.lake.component import declared_datasets
+
+    datasets = declared_datasets(tree)
+    projects = tree.get_all_components(of_type=DbtProject)
+    return Names(name for project in projects for name in project.manifest(env).personal) | classified(
+        dataset.contract for dataset in datasets
+    )

@@ -8,7 +8,7 @@ Request: `arguments` (of dbt), `serialized` (path of dbt's serialized manifest, 
 `trusted` (paths of DuckDB extensions that need not be verified again), `relations` (unique id -> `schema.name`, to be described
 once they are built), `tests` (unique id -> the SQL that selects the failing rows to be sampled, null for the test's own),
 `asked_by` (process id), `sample_rows`; on BigQuery besides `bigquery`: `project`, `tables` (`schema.name` -> dataset, table),
-`partitions`, `carried`, `labels`, `of_node` (labels) and `maximum_bytes` (both by unique id), as `placing.Placement` has them.
+`days`, `tested`, `of_node` (labels) and `maximum_bytes` (all by unique id) and `labels`, as `placing.Placement` has them.
 Events: `{"event": "started", "unique_id"}`, `{"event": "finished", ...}` with a node's outcome, `{"event": "described",
 "unique_id", "rows", "columns"}`, `{"event": "sampled", "unique_id", "columns", "rows"}`, on BigQuery `{"event": "job", "id",
 "location"}` before a job starts and `{"event": "billed", "jobs"}` with all that ended well by unique id, and last

@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 EXTENSIONS = ("delta",)
 
 
-def link_extensions(env: Environment) -> Path:
+def link_extensions(env: Environment, connection: duckdb.DuckDBPyConnection | None = None) -> Path:
     """DuckDB's `extension_directory`, in which each installed extension package is linked where DuckDB looks for it.
 
     With it a plain `SELECT` from a raw view loads the Delta extension by itself, in dbt and in any tool that sets it.
+
+    Args:
+        connection: one that is open, which spares opening another.
     """
     import duckdb
 
     version = duckdb.__version__
-    platform_name = _platform()
-    folder = env.duckdb_extensions / f"v{version}" / platform_name
+    folder = env.duckdb_extensions / f"v{version}" / _platform(connection)
     folder.mkdir(parents=True, exist_ok=True)
     for name in EXTENSIONS:
         link = folder / f"{name}.duckdb_extension"
@@ -87,12 +89,13 @@ def connect_memory(env: Environment, memory_limit: str = "2GB") -> duckdb.DuckDB
     spill.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect(
         config={
-            "extension_directory": str(link_extensions(env)),
+            "extension_directory": str(env.duckdb_extensions),
             "temp_directory": str(spill),
             "memory_limit": memory_limit,
             "autoinstall_known_extensions": False,
         }
     )
+    link_extensions(env, connection)
     connection.execute("SET TimeZone = 'UTC'")
     return connection
 
@@ -112,11 +115,18 @@ def _identity(path: Path) -> list[int]:
     return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
+def _platform(connection: duckdb.DuckDBPyConnection | None = None) -> str:
+    """What DuckDB calls this machine."""
+    if connection is None:
+        return _asked_platform()
+    row = connection.execute("PRAGMA platform").fetchone()
+    assert row is not None
+    return row[0]
+
+
 @cache
-def _platform() -> str:
+def _asked_platform() -> str:
     import duckdb
 
     with duckdb.connect() as connection:
-        row = connection.execute("PRAGMA platform").fetchone()
-    assert row is not None
-    return row[0]
+        return _platform(connection)

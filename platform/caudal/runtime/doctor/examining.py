@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from caudal.environment import Environment
 from caudal.google_cloud import GoogleCloud
-from caudal.runtime.doctor.checks import Check, failed, skipped
+from caudal.runtime.doctor.checks import Check, State, failed, skipped
 from caudal.runtime.doctor.cloud import (
     LOGIN,
     Asking,
@@ -34,8 +34,14 @@ def examined(env: Environment, endpoints: Endpoints | None = None) -> Iterator[C
         endpoints: other servers than those that the settings name.
 
     """
-    yield from machine_checks(env)
+    complete = True
+    for check in machine_checks(env):
+        complete &= (check.name, check.state) != ("packages", State.FAILED)
+        yield check
     if env.cloud is None:
+        return
+    if not complete:
+        yield skipped("Google Cloud", "nothing can be asked without the packages")
         return
     if env.cloud.bigquery_url and endpoints is None:
         yield from _another_server(env, env.cloud)
