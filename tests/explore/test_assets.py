@@ -15,6 +15,7 @@ from caudal.environment import Environment
 from caudal.explore.assets import profile_assets
 from caudal.explore.component import Network, Notebook, Profiles
 from caudal.explore.markdown import MAX_BYTES
+from caudal.lake.component import declared_datasets
 from caudal.runtime.location import component_tree
 from caudal.transform.component import DbtProject
 from caudal.warehouse.candidate import publish_tables
@@ -243,6 +244,16 @@ def test_raw_tables_and_tables_of_other_assets_are_profiled_where_that_is_declar
     raw = [key for key in made if key.startswith("profile/raw/")]
     assert len(raw) == len(made) - 1 > 3
     assert all(made[key] == [key.removeprefix("profile/")] for key in raw)
+
+
+def test_a_raw_table_is_profiled_as_it_was_loaded_also_before_anything_is_published(env, monkeypatch):
+    monkeypatch.setenv("CAUDAL_DATA", str(env.data))
+    dataset = next(d for d in declared_datasets(component_tree(env)) if d.id == "product_db/coupons")
+    key = ("raw", *dataset.id.split("/"))
+    defs = profile_assets([PublishedTable(key, f"raw.{dataset.table}")], env, raw={f"raw.{dataset.table}": dataset})
+    _, instance = materialize(defs)
+    assert not env.published.exists()
+    assert recorded(instance, dg.AssetKey(["profile", *key]))["dagster/row_count"].value == 0
 
 
 def test_a_company_without_a_dbt_project_has_no_profiles(tmp_path, monkeypatch):

@@ -158,8 +158,10 @@ numbers = st.one_of(st.none(), st.integers(-1000, 1000), st.floats(-1e6, 1e6).ma
 def test_figures_are_those_of_pandas(rows):
     frame = pd.DataFrame(rows, columns=["x", "y", "s"]).astype({"x": "float64", "y": "float64"})
     with duckdb.connect() as connection:
-        connection.execute("CREATE TABLE t (x DOUBLE, y DOUBLE, s VARCHAR)")
-        connection.executemany("INSERT INTO t VALUES (?, ?, ?)", [list(row) for row in rows])
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        connection.execute(
+            "CREATE TABLE t AS SELECT unnest(?::DOUBLE[]) AS x, unnest(?::DOUBLE[]) AS y, unnest(?::VARCHAR[]) AS s", columns
+        )
         found = examine(connection, "t")
     for name in ("x", "y"):
         c = next(c for c in found.profile.columns if c.name == name)

@@ -98,8 +98,15 @@ def test_a_failing_cell_is_named_with_the_end_of_its_traceback_and_the_last_good
 
 
 def test_a_notebook_that_takes_too_long_is_ended(write, tmp_path):
-    with pytest.raises(NotebookFailed, match=r"cell 2 of 2 was still running when the notebook's 2 seconds were over"):
-        run_notebook(write("1", "import threading\nthreading.Event().wait()"), tmp_path / "kept.ipynb", timeout_s=2)
+    source = write("1", "import threading\nthreading.Event().wait()")
+    for seconds in (2, 20, 120):  # on a busy machine the kernel alone may take the first of them
+        with pytest.raises(
+            NotebookFailed, match=f"was still running when the notebook's {seconds} seconds were over"
+        ) as failure:
+            run_notebook(source, tmp_path / "kept.ipynb", timeout_s=seconds)
+        if "cell 2 of 2" in str(failure.value):
+            break
+    assert "cell 2 of 2 was still running" in str(failure.value)
     assert not (tmp_path / "kept.ipynb").exists()
 
 

@@ -204,15 +204,19 @@ def expected_quantile(values: list, q: float) -> object:
     return next(v for i, v in enumerate(ranked, 1) if i >= q * len(ranked) - 1e-9)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.none() | st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3), max_size=40))
-def test_integers_are_profiled_as_python_would(values):
-    present = [v for v in values if v is not None]
+@pytest.fixture(scope="module")
+def memory():
+    """A database in memory, in which each example makes its own table `t`."""
     with duckdb.connect() as connection:
-        connection.execute("CREATE TABLE t (x BIGINT)")
-        if values:
-            connection.executemany("INSERT INTO t VALUES (?)", [[v] for v in values])
-        found = profile_table(connection, "t").columns[0]
+        yield connection
+
+
+@settings(max_examples=60, deadline=None)
+@given(values=st.lists(st.none() | st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3), max_size=40))
+def test_integers_are_profiled_as_python_would(memory, values):
+    present = [v for v in values if v is not None]
+    memory.execute("CREATE OR REPLACE TABLE t AS SELECT unnest(?::BIGINT[]) AS x", [values])
+    found = profile_table(memory, "t").columns[0]
     assert (found.rows, found.nulls, found.distinct) == (len(values), values.count(None), len(set(present)))
     assert (found.minimum, found.maximum) == ((min(present), max(present)) if present else (None, None))
     assert list(found.quantiles) == ([expected_quantile(present, q) for q in QUANTILES] if present else [])
@@ -222,15 +226,12 @@ def test_integers_are_profiled_as_python_would(values):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.none() | st.text(max_size=8) | st.sampled_from(["a", "b"]), max_size=30))
-def test_the_most_frequent_texts_are_those_python_counts(values):
+@given(values=st.lists(st.none() | st.text(max_size=8) | st.sampled_from(["a", "b"]), max_size=30))
+def test_the_most_frequent_texts_are_those_python_counts(memory, values):
     values = [v if v is None else v.replace("\x00", "") for v in values]
     present = [v for v in values if v is not None]
-    with duckdb.connect() as connection:
-        connection.execute("CREATE TABLE t (x VARCHAR)")
-        if values:
-            connection.executemany("INSERT INTO t VALUES (?)", [[v] for v in values])
-        profile = profile_table(connection, "t")
+    memory.execute("CREATE OR REPLACE TABLE t AS SELECT unnest(?::VARCHAR[]) AS x", [values])
+    profile = profile_table(memory, "t")
     found = profile.columns[0]
     assert found.distinct == len(set(present))
     assert all(present.count(value) == rows for value, rows in found.top)
@@ -242,13 +243,11 @@ def test_the_most_frequent_texts_are_those_python_counts(values):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.floats(), min_size=1, max_size=30))
-def test_any_floats_can_be_profiled_and_written(values):
+@given(values=st.lists(st.floats(), min_size=1, max_size=30))
+def test_any_floats_can_be_profiled_and_written(memory, values):
     finite = [v for v in values if math.isfinite(v)]
-    with duckdb.connect() as connection:
-        connection.execute("CREATE TABLE t (x DOUBLE)")
-        connection.executemany("INSERT INTO t VALUES (?)", [[v] for v in values])
-        profile = profile_table(connection, "t")
+    memory.execute("CREATE OR REPLACE TABLE t AS SELECT unnest(?::DOUBLE[]) AS x", [values])
+    profile = profile_table(memory, "t")
     found = profile.columns[0]
     assert found.non_finite == len(values) - len(finite)
     assert (found.minimum, found.maximum) == ((min(finite), max(finite)) if finite else (None, None))

@@ -14,6 +14,7 @@ from typing import Any
 
 from caudal.environment import Environment
 from caudal.runtime import guardian
+from tests.launching import LAUNCH, launch_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -64,10 +65,6 @@ ports = up.Settings(dagster_port=int(sys.argv[1]), api_port=int(sys.argv[1]) + 5
 sys.exit(up.up(Environment.current("bakery"), settings=ports))
 """
 
-_LAUNCH = """
-mutation($p: ExecutionParams!) { launchPipelineExecution(executionParams: $p) {
-  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
-"""
 #: What a process is, if it was started and not forked: by what stands in its command line.
 _STARTED_AS = {
     "guardian.py watch": "guardian",
@@ -130,15 +127,8 @@ def ask(port: int, query: str, values: dict[str, Any] | None = None) -> dict[str
 
 def launch(port: int, *assets: str) -> str | None:
     """Ask for a run as the UI does; its id, or None if nobody is there to take it."""
-    selector = {
-        "repositoryLocationName": "bakery",
-        "repositoryName": "__repository__",
-        "pipelineName": "__ASSET_JOB",
-        "assetSelection": [{"path": [asset]} for asset in assets],
-        "assetCheckSelection": [],
-    }
     try:
-        answer = ask(port, _LAUNCH, {"p": {"selector": selector, "mode": "default"}})
+        answer = ask(port, LAUNCH, launch_of(*assets))
     except (OSError, ValueError):
         return None
     return ((answer or {}).get("launchPipelineExecution") or {}).get("run", {}).get("runId")

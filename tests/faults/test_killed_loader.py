@@ -36,7 +36,7 @@ def end(process):
         error = process.stderr.read()
         assert process.returncode == 0, error
     process.send_signal(signal.SIGKILL)
-    process.wait(timeout=10)
+    process.wait(timeout=60)
     process.stderr.close()
     process.stdout.close()
 

@@ -18,6 +18,7 @@ import pytest
 from caudal.environment import Environment
 from caudal.runtime.warm.places import Places
 from tests.faults import platform_up
+from tests.services.servers import free_port
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="the processes of others are seen through /proc only")
 
@@ -29,7 +30,7 @@ MOST_QUEUED = 12
 
 def test_every_run_ends_in_a_true_state_and_none_runs_twice_whatever_is_killed(tmp_path: Path) -> None:
     env = platform_up.company(tmp_path)
-    chance, port = random.Random(7), 20100 + os.getpid() % 500
+    chance, port = random.Random(7), free_port()
     platform = platform_up.start(env, port)
     killed: collections.Counter[str] = collections.Counter()
     asked: list[str] = []

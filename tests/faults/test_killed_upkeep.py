@@ -31,7 +31,7 @@ def start(role, env, contract, times=FOR_EVER):
 def kill(process):
     assert process.poll() is None, f"it ended by itself: {process.stderr.read()}"
     process.send_signal(signal.SIGKILL)
-    process.wait(timeout=10)
+    process.wait(timeout=60)
 
 
 def items(env) -> set[str]:

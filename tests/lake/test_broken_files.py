@@ -15,7 +15,7 @@ from caudal.warehouse.parts import LakeFile, Quarantined, normalize_many
 BROKEN = sorted(p for p in (Path(__file__).parent / "broken").iterdir() if "--" in p.name)
 FORMATS = ["csv", "jsonl", "json", "parquet", "avro", "orc", "excel", "xml", "fixed_width"]
 LIMITS = Limits(unpacked_bytes=48 << 20, ratio=500, ratio_from_bytes=24 << 20, members=200)
-SECONDS = 30
+SECONDS = 60
 MEMORY_BYTES = 4 << 30
 
 

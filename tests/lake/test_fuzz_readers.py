@@ -29,7 +29,7 @@ from caudal.warehouse.engine import connect_memory
 from caudal.warehouse.parts import LakeFile, Quarantined, normalize_many
 
 CASES = int(os.environ.get("CAUDAL_FUZZ", "12"))
-SECONDS = 20
+SECONDS = 60
 MEMORY_BYTES = 4 << 30
 LIMITS = Limits(unpacked_bytes=32 << 20, ratio=200, ratio_from_bytes=4 << 20, members=50)
 ROWS = [

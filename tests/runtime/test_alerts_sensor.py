@@ -12,6 +12,7 @@ from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 from caudal.lake.ledger import Ledger
 from caudal.runtime.alerts import delivery
 from caudal.runtime.alerts.book import Book
+from caudal.runtime.alerts.conditions import failing_checks
 from caudal.runtime.alerts.sensor import alerts_sensor
 from caudal.runtime.alerts.settings import Growth, Settings
 from caudal.runtime.observation import Subject
@@ -283,6 +284,20 @@ def test_a_check_of_severity_warn_is_told_only_if_that_is_declared(env, instance
     world.run("marts/daily")
     world.tick()
     assert titles(told) == expected
+
+
+def test_a_budget_that_somebody_ignores_is_told_whatever_is_declared_of_warnings(instance):
+    @dg.asset(check_specs=[dg.AssetCheckSpec("within_budget", asset="daily"), dg.AssetCheckSpec("other", asset="daily")])
+    def daily():
+        told = {"passed": False, "severity": dg.AssetCheckSeverity.WARN, "description": "ann lets it go ahead"}
+        checks = [dg.AssetCheckResult(check_name=name, **told) for name in ("within_budget", "other")]
+        return dg.MaterializeResult(check_results=checks)
+
+    dg.materialize([daily], instance=instance)
+    found = failing_checks(instance, dg.Definitions([daily]).resolve_asset_graph(), warnings=False)
+    assert [(each.subject, each.detail, each.blocks) for each in found] == [
+        ("daily: within_budget", "ann lets it go ahead", False)
+    ]
 
 
 def test_an_asset_older_than_its_policy_is_late_until_it_is_refreshed(world, told):

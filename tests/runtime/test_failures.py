@@ -319,7 +319,7 @@ def test_a_step_that_takes_too_long_ends_with_an_error_that_names_asset_and_limi
     started = time.monotonic()
     result = run(local_instance, slow)
     assert not result.success
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25
     assert "slow took longer than its limit of 0.2 s" in str(result.failure_data_for_node("slow").error)
 
 
@@ -348,7 +348,7 @@ def test_a_step_in_time_leaves_no_timer_and_no_handler_behind(local_instance) ->
 
     assert run(local_instance, quick).success
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while threading.active_count() > before[1] and time.monotonic() < deadline:
         time.sleep(0.01)
     assert (signal.getsignal(signal.SIGALRM), threading.active_count()) == before
@@ -387,9 +387,9 @@ def test_what_goes_on_after_its_limit_is_reported_as_stuck() -> None:
     told: list[str] = []
     with pytest.raises(TimedOut), Deadline(0.05, "stubborn", told.append, grace_s=0.2) as deadline, deadline.running():
         try:
-            time.sleep(10)
+            time.sleep(30)
         except TimedOut:  # goes on all the same
-            until = time.monotonic() + 5
+            until = time.monotonic() + 30
             while not told and time.monotonic() < until:
                 time.sleep(0.01)
             raise
@@ -413,7 +413,7 @@ def test_outside_the_main_thread_a_limit_is_kept_at_the_next_result() -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(10)
+    thread.join(30)
     assert len(raised) == 1
 
 

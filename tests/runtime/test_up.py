@@ -26,6 +26,7 @@ from caudal.runtime import guardian, services
 from caudal.runtime.interruption import Interrupted, signals_interrupt
 from caudal.runtime.supervisor import Service
 from caudal.runtime.up import Settings, up
+from tests.services.servers import free_port
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="the processes of others are seen through /proc only")
 
@@ -123,7 +124,7 @@ def bakery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Environm
 
 
 def ports() -> Settings:
-    first = services.free_port(20_000 + os.getpid() % 20_000)
+    first = free_port()
     return Settings(dagster_port=first, api_port=first + 50, timeout_s=400, poll_s=0.3)
 
 

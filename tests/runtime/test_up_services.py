@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -105,18 +106,22 @@ def test_every_service_listens_on_loopback_only(here: Environment) -> None:
     assert "--socket" in services.code_server(here, SHOP).command
 
 
-def test_a_port_that_is_taken_is_passed_over() -> None:
-    with socket.socket() as taken:
+def test_a_port_that_is_taken_or_promised_to_another_platform_is_passed_over() -> None:
+    """Two that are started together, such as production and a branch, listen on their ports seconds after choosing them."""
+    with socket.socket() as taken, ExitStack() as held:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        found = services.free_port(port)
-        assert found != port
-        assert services.free_port(found, found) != found
+        with ExitStack() as another:
+            promised = services.free_port(port, another)
+            found = services.free_port(port, held)
+            assert len({port, promised, found}) == 3
+        assert services.free_port(promised, held) == promised
 
 
 def test_nothing_that_does_not_listen_answers() -> None:
-    nowhere = Addresses(services.free_port(20_000), services.free_port(21_000))
+    with ExitStack() as held:
+        nowhere = Addresses(services.free_port(20_000, held), services.free_port(21_000, held))
     assert services.locations_loaded(nowhere) is None
     assert not services.api_answers(nowhere)
 

@@ -39,7 +39,7 @@ class Storage:
             json.dumps({"name": name}).encode(),
             {"Content-Type": "application/json"},
         )
-        urllib.request.urlopen(asked, timeout=10).close()
+        urllib.request.urlopen(asked, timeout=60).close()
         return name
 
     def put(self, uri: str, content: bytes) -> None:
@@ -47,7 +47,7 @@ class Storage:
         query = urllib.parse.urlencode({"uploadType": "media", "name": name})
         url = f"{self.url}/upload/storage/v1/b/{bucket}/o?{query}"
         asked = urllib.request.Request(url, content, {"Content-Type": "application/octet-stream"})
-        urllib.request.urlopen(asked, timeout=10).close()
+        urllib.request.urlopen(asked, timeout=60).close()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.pubsub_v1 import types
 
 #: A message that was pulled and not acknowledged comes again after so long.
-DEADLINE_S = 0.5
+DEADLINE_S = 2.0
 
 
 class PubSub:

@@ -65,7 +65,7 @@ def _end_with_us() -> None:
 
 
 @contextlib.contextmanager
-def started(command: list, log: Path, ready: Callable[[str], object], within_s: float = 60) -> Iterator[subprocess.Popen]:
+def started(command: list, log: Path, ready: Callable[[str], object], within_s: float = 180) -> Iterator[subprocess.Popen]:
     """The server of `command`, from when `ready` is true of what it has printed until the block ends."""
     with log.open("wb") as printed:
         server = subprocess.Popen(

@@ -16,7 +16,7 @@ import pytest
 from caudal.transform.columns.project import RENDERED
 from caudal.transform.manifest import read_manifest
 from caudal.transform.project import Project, prepare_manifest
-from tests.services.both_engines import Engines, make_datasets, settings
+from tests.services.both_engines import Engines, make_datasets
 from tests.services.googlesql import analyze
 
 DBT = Path(__file__).parents[2] / "dbt"
@@ -94,7 +94,7 @@ def engines(bigquery, tmp_path_factory) -> Engines:
     columns = ",\n    ".join(f"{sql} as c{n}" for n, sql in enumerate(AWKWARD))
     (folder / "models" / "awkward.sql").write_text(MODEL % columns)
     (folder / "models" / "ordered.sql").write_text(ORDERED)
-    cloud = settings(bigquery)
+    cloud = bigquery.settings("EU")
     there = Project(folder, root / "there", target="bigquery", cloud=cloud)
     made = Engines(cloud, Project(folder, root / "here"), there, root / "warehouse.duckdb")
     make_datasets(made, made.candidate)

@@ -3,7 +3,6 @@
 import datetime as dt
 import math
 import random
-import uuid
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 
 from caudal.contracts.rules import rule_of
 from caudal.environment import Environment
-from caudal.google_cloud import GoogleCloud
 from caudal.warehouse import connection as connections
 from caudal.warehouse.audits import Audit, holds, judge, not_empty, not_null, unique
 from caudal.warehouse.bigquery import versions
@@ -57,7 +55,7 @@ TABLES = {
 @pytest.fixture(scope="module")
 def engines(bigquery, tmp_path_factory):
     """A connection of each engine to the same tables."""
-    cloud = GoogleCloud(bigquery.project, "US", "lakes", f"t{uuid.uuid4().hex[:8]}_", bigquery_url=bigquery.rest_url)
+    cloud = bigquery.settings()
     service = BigQuery(cloud)
     for schema in ("marts", "scratch"):
         versions.make_dataset(service, cloud.dataset(schema))

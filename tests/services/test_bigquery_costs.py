@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +24,10 @@ from caudal.warehouse.bigquery.account import accounted
 from caudal.warehouse.bigquery.budgets import Budget
 from caudal.warehouse.bigquery.costs import cost_metadata, job_labels
 from caudal.warehouse.bigquery.explained import BigQueryRefused, NotThere
+from caudal.warehouse.bigquery.purse import BudgetUsedUp, StepPurse
 from caudal.warehouse.bigquery.service import BigQuery
 from caudal.warehouse.bigquery.sizes import Sizes
+from caudal.warehouse.bigquery.spending import Spending
 
 DBT = Path(__file__).parents[2] / "dbt"
 BAKERY = Path(__file__).parents[1] / "runtime" / "plan" / "bakery"
@@ -75,7 +76,7 @@ select day, sale, amount from {{ source('pos', 'sales') }}
 @pytest.fixture(scope="module")
 def cloud(bigquery) -> GoogleCloud:
     """An environment of its own on the server, with a table of a million rows in ten days."""
-    settings = GoogleCloud(bigquery.project, "EU", "lakes", f"t{uuid.uuid4().hex[:8]}_", bigquery_url=bigquery.rest_url)
+    settings = bigquery.settings("EU")
     asked = BigQuery(settings)
     asked.client.create_dataset(settings.dataset("marts"))
     asked.query(
@@ -141,10 +142,30 @@ def test_a_query_above_its_limit_is_refused_and_one_within_it_is_not(asked, clou
         asked.query(sql, what="add it up", maximum_bytes=9 * MIB)
     assert refused.value.reason == "bytesBilledLimitExceeded"
     asked.query(sql, maximum_bytes=11 * MIB)
-    with accounted({}, maximum_bytes=1), pytest.raises(BigQueryRefused):
-        BigQuery(cloud).query(sql)
     with pytest.raises(BigQueryRefused):
         BigQuery(replace(cloud, maximum_bytes=1)).query(sql)
+
+
+def test_a_step_of_python_sets_aside_each_query_before_it_is_billed_and_no_more_than_the_budget_has(cloud, tmp_path):
+    sql, each = f"SELECT sum(amount) FROM `{cloud.table('marts.sales')}`", cloud.usd(10 * MIB)
+    spending, budgets = Spending(tmp_path / "spending.db"), {"sales": Budget(usd_per_day=2.5 * each)}
+    with accounted({"asset": "a"}) as account:
+        account.purse = _purse(cloud, spending, account, budgets["sales"])
+        BigQuery(cloud).query(sql)
+        with accounted({"asset": "b"}) as another:
+            another.purse = _purse(cloud, spending, another, budgets["sales"])
+            BigQuery(cloud).query(sql)
+            with pytest.raises(
+                BudgetUsedUp, match=r"10,485,760 bytes, 0.0001 USD, and the budget of the group `sales` has 0.0000"
+            ):
+                BigQuery(cloud).query(sql)
+        assert (len(account.jobs), len(another.jobs)) == (1, 1)
+        BigQuery(cloud).query("SELECT 1")
+
+
+def _purse(cloud, spending, account, budget):
+    reserved = spending.reserve("run", {"sales": 0.0}, {"sales": budget})
+    return StepPurse(cloud, spending, reserved, account, "sales", budget, 0.0)
 
 
 def test_what_is_not_there_has_no_size_and_no_dry_run(asked, cloud):
@@ -229,8 +250,11 @@ def bakery(bigquery, gcs, tmp_path_factory):
     budgets.write_text(
         "type: caudal.warehouse.bigquery.component.Budgets\nattributes: {budgets: {sales: {usd_per_day: 0.00001}}}\n"
     )
-    prefix = f"t{uuid.uuid4().hex[:8]}_"
-    cloud = GoogleCloud(bigquery.project, "EU", "lakes", prefix, bigquery_url=bigquery.rest_url)
+    (root / "bakery" / "defs" / "tasting.py").write_text(
+        "import dagster as dg\n\n\n@dg.asset(key=['explore', 'tasted'], deps=[['raw', 'till', 'sales']], group_name='sales')\n"
+        "def tasted() -> None: ...\n"
+    )
+    cloud = bigquery.settings("EU")
     asked = BigQuery(cloud)
     asked.client.create_dataset(cloud.dataset("raw"))
     asked.query(
@@ -243,7 +267,7 @@ def bakery(bigquery, gcs, tmp_path_factory):
         "CAUDAL_COMPANY": "bakery",
         "CAUDAL_GCP_PROJECT": bigquery.project,
         "CAUDAL_GCP_BUCKET": "lakes",
-        "CAUDAL_GCP_DATASETS": prefix,
+        "CAUDAL_GCP_DATASETS": cloud.datasets,
         "CAUDAL_GCP_BIGQUERY_URL": bigquery.rest_url,
         "STORAGE_EMULATOR_HOST": gcs.url,
         "PYTHONPATH": str(root),
@@ -269,6 +293,10 @@ def test_the_plan_of_a_selection_lists_assets_bytes_money_and_what_is_left_of_th
     assert fct["note"].startswith("at most, by the size of what it reads")
     assert fct["bytes_billed"] >= 10 * MIB
     assert fct["last"]["bytes_billed"] is None
+    tasted = lines["explore/tasted"]
+    assert tasted["bytes_read"] > 0
+    assert tasted["usd"] == pytest.approx(tasted["bytes_read"] / 2**40 * 1.1)
+    assert tasted["note"].startswith("Python: at most all columns of the tables above it")
     assert told["usd"] == pytest.approx(sum(line["usd"] or 0 for line in lines.values()), abs=1e-5)
     (budget,) = told["budgets"]
     assert (budget["group"], budget["fits"]) == ("sales", False)

@@ -1,7 +1,6 @@
 """Profiles, models, the online store and the catalogue say of tables in BigQuery what they say of the same tables in DuckDB."""
 
 import sqlite3
-import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import pytest
 
 from caudal.environment import Environment
 from caudal.explore.assets import profile_asset
-from caudal.google_cloud import GoogleCloud
 from caudal.models.history import HistoryTable, UnreadableHistory, read_history
 from caudal.serving.catalogue.recipes import recipes
 from caudal.serving.catalogue.relations import count_rows, first_rows, open_published, relations
@@ -45,10 +43,7 @@ class Both:
 
 @pytest.fixture(scope="module")
 def both(bigquery: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    cloud = GoogleCloud(
-        bigquery.project, "US", "lakes", f"c{uuid.uuid4().hex[:12]}_",
-        bigquery_url=bigquery.rest_url, bigquery_read_host=bigquery.grpc_address,
-    )  # fmt: skip
+    cloud = bigquery.settings(bigquery_read_host=bigquery.grpc_address)
     service, folders = BigQuery(cloud), [tmp_path_factory.mktemp(name) for name in ("there", "here")]
     versions.make_tables(service)
     for schema in ("marts", "staging"):

@@ -65,7 +65,7 @@ def postgres() -> Iterator[int]:
     login = {"PGPASSWORD": PASSWORD, "PGUSER": "caudal", "PGHOST": "127.0.0.1", "PGPORT": str(port)}
     create = [programs / "psql", "-qc", "create database caudal", "postgres"]
     try:
-        until(lambda: subprocess.run(create, env=login, check=False, capture_output=True).returncode == 0, within_s=30)
+        until(lambda: subprocess.run(create, env=login, check=False, capture_output=True).returncode == 0, within_s=120)
         yield port
     finally:
         os.killpg(server.pid, signal.SIGINT)
@@ -108,9 +108,9 @@ def test_each_container_s_command_runs_and_its_health_check_passes_on_a_real_dat
                     command, env=host.environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
                 )
             if name == "code":
-                until(lambda: healthy("code", compose, host), within_s=90)
+                until(lambda: healthy("code", compose, host), within_s=240)
         for name in OURS:
-            until(lambda name=name: healthy(name, compose, host), within_s=90)
+            until(lambda name=name: healthy(name, compose, host), within_s=240)
         assert {name: process.poll() for name, process in started.items()} == dict.fromkeys(OURS)
     except AssertionError as unhealthy:
         for name in started:

@@ -12,7 +12,7 @@ import pytest
 import caudal.transform.build as building
 from caudal.transform.build import BuildError
 from caudal.transform.project import Project
-from tests.services.both_engines import Engines, make_datasets, settings
+from tests.services.both_engines import Engines, make_datasets
 from tests.services.servers import until
 
 DBT = Path(__file__).parents[2] / "dbt"
@@ -35,7 +35,7 @@ def engines(bigquery, tmp_path) -> Engines:
         "name: shop\nprofile: shop\nmodels: {shop: {+schema: marts, +materialized: table}}\n"
     )
     (folder / "models" / "slow.sql").write_text(SLOW)
-    cloud = settings(bigquery)
+    cloud = bigquery.settings("EU")
     there = Project(folder, tmp_path / "there", target="bigquery", cloud=cloud)
     made = Engines(cloud, Project(folder, tmp_path / "here"), there, tmp_path / "warehouse.duckdb")
     make_datasets(made, made.candidate)
@@ -57,13 +57,13 @@ def test_what_a_killed_dbt_process_had_running_is_ended(engines, monkeypatch):
     monkeypatch.setattr(building, "start", started)
     with ThreadPoolExecutor(1) as pool:
         built = pool.submit(building.build, engines.there, manifest, database=placement)
-        until(running, within_s=120, unless=built.done)
+        until(running, within_s=240, unless=built.done)
         (job_id,) = running()
         os.kill(processes[-1].pid, signal.SIGKILL)
         killed = time.monotonic()
         with pytest.raises(BuildError, match="Nothing of this build is kept"):
             built.result(timeout=60)
-    until(lambda: client.get_job(job_id, location=engines.cloud.location).state == "DONE", within_s=30)
+    until(lambda: client.get_job(job_id, location=engines.cloud.location).state == "DONE", within_s=120)
     job = client.get_job(job_id, location=engines.cloud.location)
     assert job.error_result["reason"] == "stopped"
     assert time.monotonic() - killed < 60, "it was ended, and did not come to its own end"

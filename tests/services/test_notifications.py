@@ -48,10 +48,10 @@ class Bucket:
 
         self.topic, self.subscription = f"projects/test/topics/{name}", f"projects/test/subscriptions/{name}"
         self.publisher = pubsub_v1.PublisherClient()
-        self.publisher.create_topic(request={"name": self.topic}, timeout=20)
+        self.publisher.create_topic(request={"name": self.topic}, timeout=60)
         subscriber = pubsub_v1.SubscriberClient()
         request = {"name": self.subscription, "topic": self.topic, "ack_deadline_seconds": 10}
-        subscriber.create_subscription(request=request, timeout=20)
+        subscriber.create_subscription(request=request, timeout=60)
 
     def tell(self, event: str, name: str, bucket: str = "lakes") -> None:
         told = {"eventType": event, "bucketId": bucket, "objectId": name, "payloadFormat": "NONE", "objectGeneration": "1"}
@@ -182,5 +182,5 @@ def pulled(notifications: Notifications, messages: int) -> Told:
             receipts.extend(told.receipts)
         return len(receipts) >= messages
 
-    until(all_came, within_s=60)
+    until(all_came, within_s=180)
     return Told(frozenset(paths), tuple(receipts))

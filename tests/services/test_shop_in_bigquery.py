@@ -36,7 +36,7 @@ __all__ = ["needs_quickstart"]
 #: Three weeks of a hundred households: the servers take the time, not the rows.
 EXTENT = Extent(last=date(2017, 1, 22), households=100)
 LATE = ("2017-01-05", "2017-01-22")
-LARGE = ("marts.fct_basket_lines", "marts.fct_baskets", "marts.daily_sales")
+LARGE = ("marts.fct_basket_lines", "marts.fct_baskets", "marts.daily_sales", "marts.daily_totals")
 MADE = ("lake", "raw", "quarantine", "staging", "marts")
 
 
@@ -150,7 +150,7 @@ def test_both_publish_the_same_rows(companies, bigquery, capsys):
     with capsys.disabled():
         print(f"\n{'published':32} {'local':>8} {'bigquery':>8} {'differ':>6}", *told, sep="\n")
     assert wrong == {}
-    assert len(tables) == 8
+    assert len(tables) == 10
     assert all(ours[name].num_rows for name in LARGE)
 
 

@@ -18,7 +18,7 @@ def port(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hdfs")
     jars = f"{installed('hdfs/classes')}:{installed('hdfs/lib')}/*"
     printed = re.compile(r"WebHDFS: http://localhost:(\d+)")
-    with started(["java", "-Xmx512m", "-cp", jars, "Hdfs", folder / "data"], folder / "log", printed.search, within_s=120):
+    with started(["java", "-Xmx512m", "-cp", jars, "Hdfs", folder / "data"], folder / "log", printed.search, within_s=240):
         yield int(printed.search((folder / "log").read_text())[1])
 
 
@@ -42,7 +42,7 @@ def seed(port, store):
         assert sorted(paths) == [f"many/{n // 2_500}/{n:04}.csv" for n in range(5_000)]
         for path, query in ((f"/{store.root}", "op=MKDIRS"), ("/many", f"op=RENAME&destination=/{store.root}/many")):
             url = f"http://localhost:{port}/webhdfs/v1{path}?{query}&user.name={store._client.user}".replace(" ", "%20")
-            urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=30).close()
+            urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=60).close()
 
     return make
 

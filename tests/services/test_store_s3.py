@@ -26,7 +26,7 @@ def port(tmp_path_factory):
 
 def put(url: str, body: bytes = b"") -> None:
     request = urllib.request.Request(url, body, {"Content-Type": "application/xml"}, method="PUT")
-    urllib.request.urlopen(request, timeout=10).close()
+    urllib.request.urlopen(request, timeout=60).close()
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +103,7 @@ def test_pieces_of_an_upload_that_failed_are_given_back(shaky, network, given, p
     network.next("busy", "partNumber=2", times=6)
     with pytest.raises(StoreUnreachable, match=r"cannot replace a.bin"):
         shaky.replace("a.bin", given(bytes(20 << 20)))
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/lakes?uploads", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/lakes?uploads", timeout=60) as answer:
         assert b"<Upload>" not in answer.read()
     assert shaky.find("a.bin") is None
 

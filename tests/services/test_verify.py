@@ -108,10 +108,10 @@ def test_what_a_killed_run_left_is_removed_by_a_later_one_and_nothing_else(cloud
     with log.open("wb") as output:
         run = subprocess.Popen([*command, "--bucket", cloud.bucket], env=os.environ | variables, stdout=output, stderr=output)
     try:
-        until(lambda: "passed: load (" in log.read_text(), 60, unless=lambda: run.poll() is not None)
+        until(lambda: "passed: load (" in log.read_text(), 180, unless=lambda: run.poll() is not None)
     finally:
         run.send_signal(signal.SIGKILL)
-        run.wait(10)
+        run.wait(60)
     assert len(datasets(bigquery)) >= len(ground.SCHEMAS)
     labels = bigquery.client().get_dataset(datasets(bigquery)[0])
     assert labels.labels["caudal_verify"] == "temporary"

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -45,22 +46,23 @@ def product_rows() -> pa.Table:
     )
 
 
+def publish_shop(env: Environment, series: list[str] | None = None, days: int = 3, version: str = "demand/1") -> None:
+    """Publish forecasts of the given series, the products and the households."""
+    households = pa.table({"name": ["Ann Lee", "O'Neil/Smith", "Zoë"], "children": [0, 2, 1]})
+    publish_tables(
+        env,
+        {
+            "predictions.demand": forecast_rows(series or ["COUPON/STORE", "DRUG GM", "MEAT-PCKGD"], days, version),
+            "marts.dim_product": product_rows(),
+            "marts.dim_household": households,
+        },
+    )
+
+
 @pytest.fixture
 def publish(env: Environment) -> Callable[..., None]:
-    """Publish forecasts of the given series, the products and the households."""
-
-    def tables(series: list[str] | None = None, days: int = 3, version: str = "demand/1") -> None:
-        households = pa.table({"name": ["Ann Lee", "O'Neil/Smith", "Zoë"], "children": [0, 2, 1]})
-        publish_tables(
-            env,
-            {
-                "predictions.demand": forecast_rows(series or ["COUPON/STORE", "DRUG GM", "MEAT-PCKGD"], days, version),
-                "marts.dim_product": product_rows(),
-                "marts.dim_household": households,
-            },
-        )
-
-    return tables
+    """Publish it in the environment of the test."""
+    return partial(publish_shop, env)
 
 
 @pytest.fixture

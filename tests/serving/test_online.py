@@ -17,7 +17,7 @@ from caudal.warehouse.published import NothingPublished
 FORECASTS = ForecastTable("predictions.demand")
 PRODUCTS = KeyedTable("dim_product", "marts.dim_product", "product_id")
 HOUSEHOLDS = KeyedTable("household", "marts.dim_household", "name")
-PROCESS_TIMEOUT_S = 60
+PROCESS_TIMEOUT_S = 180
 
 
 def publisher(env, script: str) -> subprocess.Popen:

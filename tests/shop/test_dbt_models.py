@@ -18,10 +18,12 @@ MARTS = {
     "campaign_reach",
     "coupon_redemptions",
     "daily_sales",
+    "daily_totals",
     "dim_household",
     "dim_product",
     "fct_basket_lines",
     "fct_baskets",
+    "uncatalogued_sales",
     "weekly_reconciliation",
 }
 
@@ -94,7 +96,7 @@ def test_every_model_builds_and_every_test_passes(built):
 
 def test_every_model_enforces_a_contract_and_describes_every_column_and_owner(built):
     models = [n for n in built.manifest["nodes"].values() if n["resource_type"] == "model"]
-    assert len(models) == 16
+    assert len(models) == 18
     for model in models:
         assert model["config"]["contract"]["enforced"], model["name"]
         assert model["description"], model["name"]
@@ -116,6 +118,7 @@ def test_no_line_and_no_cent_is_lost_between_raw_and_marts(built):
     assert built.query("select count(*), count(distinct basket_id), sum(sales) from marts.fct_basket_lines") == raw
     assert built.query("select sum(lines), count(*), sum(sales) from marts.fct_baskets") == raw
     assert built.query("select sum(lines), sum(sales) from marts.daily_sales") == [(raw[0][0], raw[0][2])]
+    assert built.query("select sum(lines), sum(baskets), sum(sales) from marts.daily_totals") == raw
     assert built.query("select sum(baskets), sum(sales) from marts.dim_household") == [raw[0][1:]]
 
 
@@ -132,6 +135,7 @@ def test_products_that_the_catalogue_misses_are_kept_in_an_unknown_department(bu
     assert built.query(products) == [("UNKNOWN", False)]
     lines = f"select count(*) from raw.pos__transactions where product_id in ({ids})"
     assert built.query("select sum(lines) from marts.daily_sales where department = 'UNKNOWN'") == built.query(lines)
+    assert built.query("select sum(lines) from marts.uncatalogued_sales") == built.query(lines)
     assert built.query(f"select distinct department from marts.fct_basket_lines where product_id in ({ids})") == [("UNKNOWN",)]
 
 

@@ -177,7 +177,7 @@ def test_a_dbt_process_that_is_killed_is_told_with_its_cause_and_leaves_nothing(
     with pytest.raises(BuildError, match=r"killed by SIGKILL.*Nothing of this build is kept"):
         build(unchanged, manifest, database=database, on_result=kill)
     assert killed
-    assert psutil.wait_procs(killed, timeout=10)[1] == []  # not even as a zombie
+    assert psutil.wait_procs(killed, timeout=60)[1] == []  # not even as a zombie
     assert query(database, "SELECT count(*) FROM raw.pos__sales") == [(3,)]
 
 
@@ -236,8 +236,8 @@ def test_when_who_asked_is_ended_in_a_long_query_no_dbt_and_no_lock_is_left(dbt_
         (child,) = dbt_processes(parent.pid)
         family = [child, *child.children(recursive=True)]
         parent.send_signal(how)
-        parent.wait(10)
-        _, alive = psutil.wait_procs(family, timeout=10)
+        parent.wait(60)
+        _, alive = psutil.wait_procs(family, timeout=60)
     assert alive == []
     assert query(database, "SELECT count(*) FROM raw.pos__sales") == [(3,)]
 
@@ -254,7 +254,7 @@ def test_closing_its_input_ends_dbt_where_the_kernel_does_not(unchanged, warehou
         assert child.stdin is not None
         child.stdin.write(b'{"asked_by": 1, "serialized": null, "arguments": ["debug"]}\n')
         child.stdin.close()
-        assert child.wait(10) == 1
+        assert child.wait(60) == 1
     os.close(reading)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from caudal.contracts.masking import Names
 from caudal.transform.events import check_metadata
-from caudal.transform.manifest import Manifest, hidden_in, parse_manifest, published_tables
+from caudal.transform.manifest import Manifest, code_behind, hidden_in, parse_manifest, published_tables
 from caudal.transform.nodes import ManifestError, NodeColumn
 from caudal.transform.outcome import FailingRows, NodeResult
 
@@ -117,6 +117,14 @@ def test_the_code_version_changes_with_all_code_that_makes_the_model_and_with_no
         edited["nodes"][changed]["raw_code"] += " "
     after = parse_manifest(edited).nodes
     assert {n.key[-1] for u, n in manifest.nodes.items() if after[u].code_version != n.code_version} == renewed
+
+
+def test_what_holds_data_is_refreshed_for_new_code_of_the_views_that_it_reads_and_a_view_for_its_own(document, manifest):
+    document["nodes"]["model.stall.stg_pos__sales"]["raw_code"] += " "
+    after = parse_manifest(document)
+    renewed = {n.key[-1] for u, n in manifest.nodes.items() if code_behind(after, after.nodes[u]) != code_behind(manifest, n)}
+    assert manifest.nodes["model.stall.stg_pos__sales"].is_virtual
+    assert renewed == {"stg_pos__sales", "fct_sales", "dim_customer"}
 
 
 def test_the_code_version_does_not_change_with_the_documentation(document, manifest):

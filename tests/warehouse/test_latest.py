@@ -72,13 +72,21 @@ ROWS = st.lists(
 )
 
 
+@pytest.fixture(scope="module")
+def memory():
+    """A database in memory, in which each example makes its own table `raw`."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+
+
 @given(
     content=st.dictionaries(st.sampled_from(["z.csv", "b.csv", "b.csv!2", "é.csv"]), ROWS, max_size=4),
     order_by=st.sampled_from([None, "changed", "score"]),
     chance=st.randoms(use_true_random=False),
 )
 @settings(max_examples=150, deadline=None)
-def test_it_shows_of_each_key_the_row_that_a_plain_comparison_chooses(orders, content, order_by, chance):
+def test_it_shows_of_each_key_the_row_that_a_plain_comparison_chooses(orders, memory, content, order_by, chance):
     rows = [
         (*key, changed, score, f"{file}-{row}", file, "1", row, loaded)
         for file, of_file in content.items()
@@ -86,12 +94,10 @@ def test_it_shows_of_each_key_the_row_that_a_plain_comparison_chooses(orders, co
     ]
     chance.shuffle(rows)
     kinds = {c.name: c.duckdb_type for c in orders.contract.columns} | LINEAGE_COLUMNS
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("CREATE TABLE raw (" + ", ".join(f'"{name}" {kind}' for name, kind in kinds.items()) + ")")
-        if rows:
-            connection.executemany(f"INSERT INTO raw VALUES ({', '.join('?' * len(NAMES))})", rows)
-        shown = connection.execute(latest_query(replace(orders, order_by=order_by), "raw", NAMES)).fetchall()
+    memory.execute("CREATE OR REPLACE TABLE raw (" + ", ".join(f'"{name}" {kind}' for name, kind in kinds.items()) + ")")
+    if rows:
+        memory.executemany(f"INSERT INTO raw VALUES ({', '.join('?' * len(NAMES))})", rows)
+    shown = memory.execute(latest_query(replace(orders, order_by=order_by), "raw", NAMES)).fetchall()
     assert sorted(repr(row) for row in [(*r[:-1], r[-1].astimezone(UTC)) for r in shown]) == model(rows, order_by)
 
 

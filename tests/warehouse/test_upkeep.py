@@ -185,7 +185,7 @@ def test_it_waits_for_the_loader_that_is_at_work(raw):
         worker.join(timeout=1.0)
         assert worker.is_alive()
         assert len(DeltaTable(raw.table).file_uris()) == 20
-    worker.join(timeout=30)
+    worker.join(timeout=120)
     assert len(DeltaTable(raw.table).file_uris()) == 1
 
 

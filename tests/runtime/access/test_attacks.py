@@ -383,3 +383,33 @@ def test_an_editor_does_not_choose_image_or_account_of_a_run_by_a_tag(
     assert answer.status_code == 403
     assert "needs the role admin" in answer.text
     assert stall.snapshot() == before
+
+
+SELL = {"repositoryLocationName": "stall", "repositoryName": "__repository__", "jobName": "sell"}
+LAUNCH = "mutation ($x: ExecutionParams!) { launchRun(executionParams: $x) { ... on LaunchRunSuccess { run { runId } } } }"
+AGAIN = (
+    "mutation ($x: ReexecutionParams!) { launchRunReexecution(reexecutionParams: $x) "
+    "{ __typename ... on LaunchRunSuccess { run { runId } } } }"
+)
+
+
+def test_only_an_admin_ignores_a_budget_and_the_run_says_who_it_was(stall: Stall, ask: Callable[..., Any]) -> None:
+    tags = [{"key": "caudal/budget", "value": "ignore"}, {"key": "caudal/budget_by", "value": "somebody else"}]
+    run = {
+        "selector": SELL,
+        "runConfigData": {"ops": {"weigh": {"config": {"price": 2}}}},
+        "executionMetadata": {"tags": tags},
+    }
+    before = stall.snapshot()
+    refused = ask(stall.client("editor"), LAUNCH, {"x": run})
+    assert refused.status_code == 403
+    assert "spends whatever its budget says, which needs the role admin" in refused.text
+    assert stall.snapshot() == before
+    made = ask(stall.client("admin"), LAUNCH, {"x": run}).json()["data"]["launchRun"]["run"]["runId"]
+    found = stall.instance.get_run_by_id(made)
+    assert found is not None
+    assert found.tags["caudal/budget"] == "ignore"
+    assert found.tags["caudal/budget_by"] == "ada@stall.example"
+    again = {"parentRunId": made, "strategy": "ALL_STEPS"}
+    assert ask(stall.client("editor"), AGAIN, {"x": again}).status_code == 403
+    assert ask(stall.client("admin"), AGAIN, {"x": again}).status_code == 200

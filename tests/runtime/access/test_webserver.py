@@ -20,13 +20,16 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
+from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from caudal.runtime.access.__main__ import main as command
 from caudal.runtime.access.door import EXPIRED
+from caudal.runtime.access.server import build
 from caudal.runtime.access.webserver import CannotServe, listening, main
+from tests.services.servers import free_port
 
 if TYPE_CHECKING:
     from tests.runtime.access.conftest import Stall
@@ -61,12 +64,6 @@ def write_access(folder: Path) -> Path:
     return folder / "access.yaml"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @dataclass
 class Server:
     process: subprocess.Popen[bytes]
@@ -74,7 +71,7 @@ class Server:
     folder: Path
 
     def http(self, **headers: str) -> httpx.Client:
-        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers=headers, trust_env=False, timeout=20)
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers=headers, trust_env=False, timeout=60)
 
     def audit(self) -> list[dict[str, Any]]:
         path = self.folder / "data" / "logs" / "audit" / "mutations.jsonl"
@@ -99,7 +96,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     process = subprocess.Popen([*asked, "--host", "127.0.0.1", "--port", str(port)], env=variables)
     found = Server(process, port, tmp_path)
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         while True:
             assert process.poll() is None, "the webserver has ended"
             assert time.monotonic() < until, "the webserver does not answer"
@@ -112,7 +109,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield found
     finally:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 def test_a_real_server_believes_tokens_and_no_header_of_a_stranger_and_ends_when_told(server: Server) -> None:
@@ -145,9 +142,9 @@ def test_a_real_server_believes_tokens_and_no_header_of_a_stranger_and_ends_when
     signed_in = {"Authorization": f"Bearer {token()}"}
     with connect(address, additional_headers=signed_in, subprotocols=["graphql-ws"], proxy=None) as open_websocket:  # ty: ignore
         open_websocket.send(json.dumps({"type": "connection_init"}))
-        assert json.loads(open_websocket.recv(timeout=10)) == {"type": "connection_ack"}
+        assert json.loads(open_websocket.recv(timeout=60)) == {"type": "connection_ack"}
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(timeout=20) == 0
+        assert server.process.wait(timeout=60) == 0
     with pytest.raises(httpx.TransportError):
         server.http().get("/health")
 
@@ -272,3 +269,15 @@ def test_metrics_are_those_of_the_instance_and_open_to_the_person_at_this_machin
         assert (answer.text, answer.headers["content-type"]) == ("caudal_runs 1\n", made.CONTENT_TYPE)
     assert asked == [(stall.instance, stall.env)] * 2
     assert stall.client().get("/metrics").status_code == 401
+
+
+def test_every_page_of_a_branch_s_environment_says_that_it_is_no_production(stall: Stall):
+    here = {"base_url": "http://127.0.0.1:3000", "client": ("127.0.0.1", 40000)}
+    pages = {}
+    for name, env in (("production", stall.env), ("branch", stall.env.of_branch("fix/<vat>"))):
+        answer = TestClient(build(stall.context, env, None), **here).get("/runs")
+        pages[name] = answer.text
+        assert answer.headers["content-security-policy"]
+        assert len(answer.content) == int(answer.headers["content-length"])
+    assert "Branch fix/&lt;vat&gt;: not production</div></body>" in pages["branch"]
+    assert "not production" not in pages["production"]

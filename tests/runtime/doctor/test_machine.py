@@ -13,6 +13,7 @@ from caudal.environment import Environment
 from caudal.google_cloud import GoogleCloud
 from caudal.runtime.doctor import machine
 from caudal.runtime.doctor.checks import State
+from caudal.runtime.doctor.examining import examined
 from caudal.runtime.doctor.machine import machine_checks
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -74,3 +75,10 @@ def test_packages_of_google_cloud_that_are_missing_are_named(home: Environment, 
 def test_a_lake_elsewhere_that_cannot_be_reached_is_told(home: Environment):
     found, _ = failing(replace(home, lake_elsewhere="ftp://nowhere/lake"))["lake ftp://nowhere/lake"]
     assert "a lake is a folder, or gs://bucket/prefix" in found
+
+
+def test_without_the_packages_of_google_cloud_nothing_more_is_asked(home: Environment, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(machine, "_CLOUD", ("google.cloud.unheard_of",))
+    env = replace(home, cloud=GoogleCloud("acme-data", "EU", "acme-data", "shop_"), lake_elsewhere=str(home.lake))
+    last = list(examined(env))[-1]
+    assert (last.state, last.found) == (State.SKIPPED, "nothing can be asked without the packages")

@@ -22,6 +22,7 @@ from dagster._core.workspace.load_target import GrpcServerTarget
 from caudal.forking import client
 from caudal.runtime.warm.places import Places
 from caudal.runtime.warm.queue import WakingQueueDaemon, places_of
+from tests.launching import LAUNCH, launch_of
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -46,7 +47,7 @@ def burnt():
 @dg.asset
 def slow(context):
     (HERE / "slow").write_text(context.run_id)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         time.sleep(0.02)
 
@@ -55,18 +56,13 @@ def deaf(context):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     (HERE / "deaf").write_text(context.run_id)
-    time.sleep(60)
+    time.sleep(300)
 
 defs = dg.Definitions(assets=[loaf, burnt, slow, deaf], executor=dg.in_process_executor)
 """
 
-_LAUNCH = """
-mutation($p: ExecutionParams!) { launchPipelineExecution(executionParams: $p) {
-  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
-"""
 
-
-def until(true: Callable[[], object], within_s: float = 30) -> None:
+def until(true: Callable[[], object], within_s: float = 120) -> None:
     deadline = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < deadline, "it did not come about in time"
@@ -83,13 +79,13 @@ class Bakery:
     context: WorkspaceProcessContext
     daemon: WakingQueueDaemon = field(default_factory=lambda: WakingQueueDaemon(1))
 
-    def until(self, true: Callable[[], object], within_s: float = 30) -> None:
+    def until(self, true: Callable[[], object], within_s: float = 120) -> None:
         until(true, within_s)
 
     def load_again(self) -> None:
         """Start the code server afresh, as a change of the definitions does."""
         self.server.kill()  # while coverage is measured it waits for its next call before it listens to anything else
-        self.server.wait(20)
+        self.server.wait(60)
         self.server = start_server(self.folder, self.folder / "server.sock")
         self.context.refresh_code_location("bakery")
 
@@ -101,17 +97,10 @@ class Bakery:
         """Ask for a run as the UI does; its id."""
         from dagster_graphql.schema import create_schema
 
-        selector = {
-            "repositoryLocationName": "bakery",
-            "repositoryName": "__repository__",
-            "pipelineName": "__ASSET_JOB",
-            "assetSelection": [{"path": [asset]} for asset in assets],
-            "assetCheckSelection": [],
-        }
         result = asyncio.run(
             create_schema().execute_async(
-                _LAUNCH,
-                variable_values={"p": {"selector": selector, "mode": "default"}},
+                LAUNCH,
+                variable_values=launch_of(*assets),
                 context_value=self.context.create_request_context(),
             )
         )
@@ -131,7 +120,7 @@ class Bakery:
 
     def ended(self, run_id: str) -> dg.DagsterRunStatus:
         """The final status, waited for."""
-        until(lambda: (run := self.instance.get_run_by_id(run_id)) is not None and run.is_finished, within_s=60)
+        until(lambda: (run := self.instance.get_run_by_id(run_id)) is not None and run.is_finished, within_s=120)
         return self.status(run_id)
 
     def begun(self, name: str, run_id: str) -> None:
@@ -199,6 +188,6 @@ def bakery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bakery]:
             server = made.server
     finally:
         server.kill()
-        server.wait(20)
+        server.wait(60)
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})

@@ -22,7 +22,7 @@ time.sleep(max(0.0, float(sys.argv[3]) - time.time()))
 won = Workers(Path(sys.argv[1])).claim(sys.argv[2])
 print("won" if won else "lost", flush=True)
 if won:
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -44,7 +44,7 @@ def test_of_many_that_claim_a_run_at_once_one_wins_and_is_known_until_it_dies(wo
         assert (claim.by, claim.pid, claim.alive) == (By.WARM, winner.pid, True)
         assert list(workers.claimed()) == ["run"]
         assert workers.send_signal("run", signal.SIGKILL)
-        winner.wait(10)
+        winner.wait(60)
         claim = workers.look("run")
         assert claim is not None
         assert not claim.alive
@@ -74,14 +74,18 @@ def test_a_run_that_was_given_away_is_not_alive_here_and_can_be_forgotten(worker
 
 def test_a_claim_is_not_inherited_by_programs_that_the_worker_starts(workers: Workers) -> None:
     code = CLAIM.replace(
-        'print("won"', 'import subprocess; subprocess.Popen(["sleep", "60"], start_new_session=True)\nprint("won"'
+        'print("won"',
+        'import subprocess; left = subprocess.Popen(["sleep", "600"], start_new_session=True)\nprint(left.pid, "won"',
     )
     with subprocess.Popen([sys.executable, "-c", code, str(workers.folder), "run", "0"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"won\n"
+        left, said = process.stdout.readline().split()
         process.kill()
-    assert not workers.is_alive("run")
-    subprocess.run(["pkill", "-f", "^sleep 60$"], check=False)
+    try:
+        assert said == b"won"
+        assert not workers.is_alive("run")
+    finally:
+        os.kill(int(left), signal.SIGKILL)
 
 
 def test_sockets_are_beside_the_rest_or_below_the_temporary_folder_where_the_path_is_too_long(tmp_path: Path) -> None:

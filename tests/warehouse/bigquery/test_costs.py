@@ -112,7 +112,7 @@ def test_labels_fit_bigquery_and_tell_asset_run_and_owner():
 
 
 def test_whoever_asks_within_a_block_works_for_it_and_an_inner_block_for_itself():
-    with accounted({"asset": "Outer"}, maximum_bytes=5) as outer:
+    with accounted({"asset": "Outer"}) as outer:
         asked = BigQuery(CLOUD, {"step": "x"})
         with accounted({"asset": "inner"}) as inner:
             assert BigQuery(CLOUD).account is inner

@@ -9,6 +9,7 @@ import pytest
 from caudal.contracts import Layout
 from caudal.warehouse.bigquery import limits, partitions, parts, schema
 from caudal.warehouse.bigquery.raw_tables import as_of, physical
+from caudal.warehouse.bigquery.storable import UnusableColumns
 
 
 def told(fields):
@@ -44,7 +45,7 @@ def test_the_two_names_of_a_type_are_the_same_and_another_type_is_told_with_both
 )
 def test_a_name_that_bigquery_does_not_take_is_refused_with_what_to_do(contract_of, name, problem):
     contract = contract_of(name)
-    with pytest.raises(schema.UnusableColumns) as refused:
+    with pytest.raises(UnusableColumns) as refused:
         schema.fields_of(contract)
     assert str(contract.path) in str(refused.value)
     assert problem in str(refused.value)

@@ -99,6 +99,11 @@ def test_a_query_with_parameters_limit_labels_and_a_destination(service: BigQuer
     assert server.misfits == []
 
 
+def test_a_query_is_one_job_whose_rows_are_asked_for_once(service: BigQuery, server: Documented):
+    service.query("SELECT n FROM t", job_id="caudal-query-2")
+    assert len(server.asked) == 2, [request for request, _ in server.asked]
+
+
 def test_a_dry_run_asks_for_nothing_to_be_done(service: BigQuery, server: Documented):
     assert service.estimate("SELECT 1") == 7
     job = sent(server, f"POST {PROJECT}/jobs")[0]

@@ -1,7 +1,6 @@
 """Candidates, publishing, versions and rollback in BigQuery."""
 
 import dataclasses
-from functools import partial
 
 import pyarrow as pa
 import pytest
@@ -17,17 +16,7 @@ from caudal.warehouse.held_back import held
 from caudal.warehouse.rollback import RefusedRollback, rollback
 from caudal.warehouse.telling import listing
 from tests.conftest import SALES_CONTRACT
-from tests.services.in_bigquery import datasets, environment, rows_of, snapshots
-
-
-@pytest.fixture
-def env(tmp_path, bigquery):
-    return environment(bigquery, tmp_path / "data")
-
-
-@pytest.fixture
-def seen(env):
-    return partial(rows_of, env)
+from tests.services.in_bigquery import datasets, snapshots
 
 
 def test_tables_are_published_together_and_a_version_says_what_changed(env, seen):

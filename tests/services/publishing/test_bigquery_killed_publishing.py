@@ -4,7 +4,6 @@ import dataclasses
 import signal
 import subprocess
 import sys
-from functools import partial
 
 import pyarrow as pa
 import pytest
@@ -15,18 +14,7 @@ from caudal.warehouse.bigquery import versions as in_bigquery
 from caudal.warehouse.bigquery.service import BigQuery
 from caudal.warehouse.candidate import open_candidate, publish_tables, published_version
 from tests.conftest import ROOT
-from tests.services.in_bigquery import datasets, environment, rows_of, snapshots
-
-
-@pytest.fixture
-def env(tmp_path, bigquery):
-    return environment(bigquery, tmp_path / "data")
-
-
-@pytest.fixture
-def seen(env):
-    return partial(rows_of, env)
-
+from tests.services.in_bigquery import datasets, snapshots
 
 DYING = """
 import os, signal, sys
@@ -82,7 +70,7 @@ def test_what_a_killed_publisher_began_to_show_is_shown_by_the_next_candidate_an
         step,
         moment,
     ]
-    died = subprocess.run(command, cwd=ROOT / "platform", capture_output=True, text=True, timeout=90, check=False)
+    died = subprocess.run(command, cwd=ROOT / "platform", capture_output=True, text=True, timeout=300, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr
     for name in "abc":
         assert seen(f"marts.{name}") in ([(1,)], [(2,)])
