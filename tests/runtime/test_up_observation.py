@@ -176,7 +176,9 @@ class Ticks:
     def tick(self, status: TickStatus, at_s: float, error: str | None = None) -> None:
         told = SerializableErrorInfo(error, [], "ValueError") if error else None
         ids = self.state.instigator_origin_id, "automation", InstigatorType.SENSOR
-        self.instance.create_tick(TickData(*ids, status, float(at_s), selector_id=self.state.selector_id, error=told))
+        runs = [] if status is TickStatus.SUCCESS else None
+        state = self.state.selector_id
+        self.instance.create_tick(TickData(*ids, status, float(at_s), selector_id=state, error=told, run_ids=runs))
 
     def switch_off(self) -> None:
         self.instance.update_instigator_state(self.state.with_status(InstigatorStatus.STOPPED))
@@ -209,6 +211,27 @@ def test_sensors_have_looked_when_a_tick_began_after_the_last_change_and_it_was_
     ticks.tick(TickStatus.SKIPPED, 1027)
     assert watching.look().looked_since_change
     assert judge(watching.look()).state is State.COMPLETE
+
+
+def test_a_tick_that_asks_for_a_run_while_runs_are_looked_at_has_not_found_nothing(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks, clock = Ticks(instance), Clock()
+    watching = observer(instance, since_s=1000.0, clock=clock)
+    watching.look()
+    clock.now_s += 5
+    look_at_runs = watching._look_at_runs
+
+    def just_before_a_tick_ends(now: float) -> int:
+        going = look_at_runs(now)
+        create_run_for_test(instance, status=dg.DagsterRunStatus.STARTING)
+        ticks.tick(TickStatus.SUCCESS, 1004)
+        return going
+
+    monkeypatch.setattr(watching, "_look_at_runs", just_before_a_tick_ends)
+    assert judge(watching.look()).state is State.WORKING
+    monkeypatch.undo()
+    assert judge(watching.look()).state is State.WORKING
 
 
 def test_a_sensor_that_fails_is_told_with_its_error(instance: dg.DagsterInstance) -> None:

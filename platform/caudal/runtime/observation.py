@@ -92,6 +92,8 @@ class Observer:
     def look(self) -> Observation:
         """What is there now."""
         now = self.clock()
+        # Before the runs, so that those which a sensor asked for are among them: its tick is not one that found nothing.
+        looked, failing = self._look_at_sensors()
         going = self._look_at_runs(now)
         seen = replace(
             self._last,
@@ -106,8 +108,7 @@ class Observer:
             self._assets_read_s = now
         # The sensors' part is not itself a change that the sensors should see.
         if seen != replace(self._last, looked_since_change=seen.looked_since_change):
-            self._changed_s = now
-        looked, failing = self._look_at_sensors()
+            self._changed_s, looked = self.clock(), False
         quiet = now - self._changed_s >= QUIET_S
         self._last = replace(seen, looked_since_change=looked and quiet, failing_sensors=failing)
         return self._last
