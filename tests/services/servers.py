@@ -85,7 +85,7 @@ def started(command: list, log: Path, ready: Callable[[str], object], within_s: 
         if server.poll() is None:
             os.killpg(server.pid, signal.SIGTERM)
         try:
-            server.wait(20)
+            server.wait(3)  # Some wait for clients that are gone; what they hold is of no use to anybody.
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait(20)

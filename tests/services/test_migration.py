@@ -128,7 +128,7 @@ def test_nothing_is_copied_twice_and_a_check_finds_what_was_changed_since(moved)
     BigQuery(there.cloud).query(f"UPDATE `{there.cloud.table('marts.daily')}` SET n = 501 WHERE n = 1")
     with open_store(there.lake_url).write("stall/sales/1.csv") as temporary:
         temporary.write_text("other")
-    found = check(here, there, [sales], lambda _: None)
+    found = [each for each in check(here, there, [sales], lambda _: None) if "new.csv" not in each]  # which another test landed
     assert [line for line in found if line.startswith("lake")] == ["lake: stall/sales/1.csv: has another content in the target"]
     assert [line.partition(";")[0] for line in found if line.startswith("marts")] == ["marts.daily: 500 rows here, 500 there"]
 
